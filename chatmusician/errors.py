@@ -1,0 +1,9 @@
+"""The one exception that is meant for the person at the keyboard.
+
+Every command prints a `UserError` as a single line on standard error and exits with a non-zero status; any other
+exception is a fault of ours and keeps its traceback. See `chatmusician.config.entry`.
+"""
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line: the value seen, where it came from, and the remedy."""
