@@ -1,0 +1,1 @@
+"""Lightning callbacks: thin shells around the packages that do the work."""

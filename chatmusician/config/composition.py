@@ -1,0 +1,281 @@
+"""Composes a command's config with Hydra and refuses it with all its mistakes, or returns it.
+
+::
+
+    overrides -> parsed -> group choices checked -> composed without values -> values checked -> composed -> validated
+                                                            |
+                          the same without the bodies of recipes: what the config declares, the schema of the validation
+
+A mistake takes the override that made it out of the further steps, not the others: two misspelt overrides and a
+misspelt key in a recipe come in one message. A recipe that Hydra cannot compose at all ends the search there.
+
+Hydra's compose API stops at the first mistake and cannot leave recipes out, hence the use of its loader
+(``hydra._internal``; hydra-core is pinned below 1.4).
+"""
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from chatmusician.config.origins import Layer, find_origin
+from chatmusician.config.overrides import (
+    ORIGIN,
+    Checked,
+    check_choices,
+    check_placement,
+    check_values,
+    is_group_choice,
+    parse,
+)
+from chatmusician.config.paths import conf_dir, experiments_dir
+from chatmusician.config.problems import ConfigError, Problem, suggestion
+from chatmusician.config.recipes import GROUP, read_header, register_recipes
+from chatmusician.config.validation import find_problems
+from chatmusician.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """A config before values are overridden, and what it was made of."""
+
+    base: DictConfig
+    """All files merged, the node ``hydra`` included."""
+    schema: DictConfig
+    """The same without the bodies of recipes."""
+    layers: tuple[Layer, ...]
+
+
+def compose(
+    command: str, overrides: Sequence[str] = (), *, conf: Path | None = None, config_dir: Path | None = None
+) -> DictConfig:
+    """The config that ``python -m chatmusician.COMMAND OVERRIDES`` would run, for tests and other programs.
+
+    Args:
+        command: the primary config, for example ``train``.
+        overrides: as on the command line, ``+experiment=NAME`` among them.
+        conf: the folder of configs; default: the project's.
+        config_dir: a further folder, as ``--config-dir`` gives it.
+
+    Raises:
+        ConfigError: with every mistake that was found.
+    """
+    register_recipes()
+    setup_globals()
+    version.setbase("1.3")
+    JobRuntime().set("name", command)
+    cfg = accept(ConfigLoaderImpl(search_path(conf or conf_dir(), config_dir)), command, overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def search_path(conf: Path, config_dir: Path | None = None) -> ConfigSearchPath:
+    """Where Hydra looks: its own configs, ours, then the user's. Raises UserError if the last is not a folder."""
+    path = create_config_search_path(str(conf.resolve()))
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UserError(f"--config-dir {config_dir} is not a folder: name one that holds group folders")
+        path.prepend("command-line", f"file://{config_dir.resolve()}", SearchPathQuery(provider="schema"))
+    return path
+
+
+def accept(
+    loader: ConfigLoaderImpl, command: str, overrides: Sequence[str], *, allow_missing: bool = False
+) -> DictConfig:
+    """Composes one job's config, with the node ``hydra``; raises ConfigError with every mistake found.
+
+    ``allow_missing`` lets ``???`` stand, for a config that is shown and not run.
+    """
+    parsed, problems = parse(loader, overrides)
+    problems += [_sweep_problem(override) for override in parsed if override.is_sweep_override()]
+    parsed = [override for override in parsed if not override.is_sweep_override()]
+    existing = check_choices(loader, [override for override in parsed if is_group_choice(loader, override)], command)
+    problems += existing.problems
+    try:
+        placed = _check_placement(loader, command, existing.sound)
+        problems += placed.problems
+        composition = _compose_files(loader, command, placed.texts)
+        values = [override for override in parsed if not is_group_choice(loader, override)]
+        valued = check_values(values, composition.base)
+        problems += valued.problems
+        cfg = loader.load_configuration(command, [*placed.texts, *valued.texts], RunMode.RUN)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        recipes = [str(choice.input_line) for choice in existing.sound if choice.key_or_group == GROUP]
+        raise ConfigError([*problems, _from_hydra(error, command, recipes)]) from error
+    problems += _located_problems(cfg, composition, valued.sound, allow_missing=allow_missing)
+    if problems:
+        raise ConfigError([*_foreign_recipes(existing.sound, command), *problems])
+    return cfg
+
+
+def accept_sweep(loader: ConfigLoaderImpl, command: str, overrides: Sequence[str]) -> None:
+    """Raises ConfigError unless the jobs of a sweep are sound.
+
+    Composes one config for each option of each group swept over, and one value of each other key: which keys exist
+    depends on the groups alone. The cost is thus the number of options, not of their combinations.
+    """
+    parsed, problems = parse(loader, overrides)
+    alternatives = [_alternatives(loader, override) for override in parsed]
+    for job in _one_at_a_time(alternatives):
+        try:
+            cfg = accept(loader, command, job)
+            params = cfg.hydra.sweeper.get("params") or {}
+            swept = [f"{key}={values}" for key, values in params.items() if isinstance(values, str)]
+            if swept and job == [texts[0] for texts in alternatives]:
+                accept_sweep(loader, command, [*overrides, *swept, "hydra.sweeper.params=null"])
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _one_at_a_time(alternatives: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """The first alternative of each, then each further one beside the first of the others.
+
+    >>> list(_one_at_a_time([["a=1", "a=2"], ["b=1"]]))
+    [['a=1', 'b=1'], ['a=2', 'b=1']]
+    """
+    first = [texts[0] for texts in alternatives]
+    yield first
+    for index, texts in enumerate(alternatives):
+        for text in texts[1:]:
+            yield [*first[:index], text, *first[index + 1 :]]
+
+
+def _alternatives(loader: ConfigLoaderImpl, override: Override) -> list[str]:
+    """The overrides that stand for one of a sweep: all options of a group, one value of anything else."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    key, values = override.get_key_element(), override.value()
+    if isinstance(values, IntervalSweep):
+        return [f"{key}={values.start}"]
+    texts = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not texts:
+        message = f"matches none of: {', '.join(loader.get_group_options(override.key_or_group))}"
+        raise ConfigError([Problem(path=str(override.input_line), origin=ORIGIN, message=message)])
+    return texts if loader.repository.group_exists(override.key_or_group) else texts[:1]
+
+
+def _sweep_problem(override: Override) -> Problem:
+    key, _, values = str(override.input_line).partition("=")
+    message = f"several values: add --multirun to run one job each, or write {key}=[{values}] for a list"
+    return Problem(path=str(override.input_line), origin=ORIGIN, message=message)
+
+
+def _check_placement(loader: ConfigLoaderImpl, command: str, choices: Sequence[Override]) -> Checked:
+    """Whether each choice is of a group that is in use, or adds one that is not."""
+    if all(choice.is_add() and choice.key_or_group == GROUP for choice in choices):
+        return Checked(sound=tuple(choices), problems=())  # nothing to look up
+    own = loader.compute_defaults_list(command, [], RunMode.RUN).overrides.known_choices
+    added = [str(choice.input_line) for choice in choices if choice.is_add() and choice.key_or_group not in own]
+    known = loader.compute_defaults_list(command, added, RunMode.RUN).overrides.known_choices
+    return check_placement(choices, own=own, known=known)
+
+
+def _compose_files(loader: ConfigLoaderImpl, command: str, choices: Sequence[str]) -> Composition:
+    """Merges the files of the defaults list, with the bodies of recipes and without them."""
+    defaults = loader.compute_defaults_list(command, list(choices), RunMode.RUN).defaults
+    declaring = [default for default in defaults if not _is_recipe(default)]
+    base = _merge_files(loader, defaults)
+    schema = base if declaring == defaults else _merge_files(loader, declaring)
+    layers = [layer for default in defaults if (layer := _layer(loader, default)) is not None]
+    return Composition(base=base, schema=schema, layers=tuple(layers))
+
+
+def _merge_files(loader: ConfigLoaderImpl, defaults: list[ResultDefault]) -> DictConfig:
+    """One merged config; a repository is not shared by two, since merging changes what it has cached."""
+    return loader._compose_config_from_defaults_list(defaults, CachingConfigRepository(loader.repository))
+
+
+def _is_recipe(default: ResultDefault) -> bool:
+    return str(default.config_path).startswith(f"{GROUP}/")
+
+
+def _layer(loader: ConfigLoaderImpl, default: ResultDefault) -> Layer | None:
+    """The file behind an entry of the defaults list; None for what Hydra itself declares in Python."""
+    path = str(default.config_path)
+    files = [Path(source.path) / f"{path}.yaml" for source in loader.get_sources() if source.scheme() == "file"]
+    if _is_recipe(default) and ConfigStore.instance().get_type(f"{path}.yaml") is ObjectType.CONFIG:
+        files.append(Path(str(ConfigStore.instance().load(f"{path}.yaml").provider)))
+    file = next((file for file in files if file.is_file()), None)
+    return None if file is None else Layer(file=file, package=(default.package or "").removeprefix("_global_"))
+
+
+def _located_problems(
+    cfg: DictConfig, composition: Composition, values: Sequence[Override], *, allow_missing: bool
+) -> list[Problem]:
+    """What is wrong with the composed config, each with the place that set it."""
+    with _visible_to_interpolations(cfg):
+        problems = find_problems(cfg, schema=composition.schema, allow_missing=allow_missing)
+    given = {value.key_or_group for value in values}
+    located = []
+    for problem in problems:
+        if problem.path == GROUP:
+            located.append(_rootless_recipe(composition.layers))
+            continue
+        by_hand = any(problem.path == key or problem.path.startswith(f"{key}.") for key in given)
+        origin = ORIGIN if by_hand else find_origin(problem.path, composition.layers)
+        located.append(dataclasses.replace(problem, origin=origin))
+    return located
+
+
+@contextmanager
+def _visible_to_interpolations(cfg: DictConfig) -> Iterator[None]:
+    """Lets ``${hydra:runtime.choices.model}`` and the like resolve, as they do while a job runs."""
+    singleton = HydraConfig.instance()
+    before = singleton.cfg
+    singleton.set_config(copy.deepcopy(cfg))
+    try:
+        yield
+    finally:
+        singleton.cfg = before
+
+
+def _foreign_recipes(choices: Sequence[Override], command: str) -> Iterator[Problem]:
+    """Recipes of this project that are meant for another command: a likely reason for keys that do not exist."""
+    for choice in choices:
+        path = experiments_dir() / f"{choice.value()}.yaml"
+        if choice.key_or_group == GROUP and path.is_file() and (meant_for := read_header(path).command) != command:
+            message = f"this recipe is for python -m chatmusician.{meant_for}"
+            yield Problem(path=str(choice.input_line), origin=ORIGIN, message=message)
+
+
+def _rootless_recipe(layers: Sequence[Layer]) -> Problem:
+    """What is wrong when the keys of a recipe from --config-dir went to a node named like the group."""
+    file = next((str(layer.file) for layer in layers if layer.package == GROUP), None)
+    return Problem(
+        path=GROUP, origin=file, message="a recipe of your own needs '# @package _global_' as its first line"
+    )
+
+
+def _from_hydra(error: Exception, command: str, recipes: Sequence[str]) -> Problem:
+    """A refusal of Hydra's own (a broken file, a defaults list that does not fit) on one line."""
+    origin = ", ".join(recipes) or None
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        hint = suggestion(name, error.options or (), prefix=f"{group}/")
+        return Problem(path=error.missing_cfg_file, origin=origin, message=f"there is no such config; {hint}")
+    lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines() if line.strip()]
+    cause = error.__cause__
+    if cause is not None and str(cause).strip() and str(cause).splitlines()[0] not in lines:
+        lines.append(str(cause).splitlines()[0])
+    return Problem(path=command, origin=origin, message="; ".join(lines))

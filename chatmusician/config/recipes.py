@@ -1,0 +1,87 @@
+"""Recipes: ``experiments/NAME.yaml`` answers ``+experiment=NAME``.
+
+Hydra maps a group to a folder of the search path, so a flat ``experiments/`` cannot be one; each file is put into the
+ConfigStore instead, in the package ``_global_``. This works from a checkout and from a wheel, with ``glob(*)``, with
+``override /model: ...`` inside, and lets a recipe extend another (``defaults: [other, _self_]``).
+
+The first line of a recipe says how to run it, the comment lines after it what it is::
+
+    # python -m chatmusician.train +experiment=sft_78k
+    # Instruction tuning on 78,000 rows, ten epochs (setting 18 of Table 8).
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatmusician.config.paths import experiments_dir
+from chatmusician.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+GROUP = "experiment"
+_COMMAND_LINE = re.compile(r"#\s*python -m chatmusician\.(?P<command>\w+)\s+(?P<arguments>.+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeHeader:
+    """What the leading comment of a recipe says."""
+
+    name: str
+    path: Path
+    command: str
+    """The entry point it goes with, for example ``train``."""
+    arguments: tuple[str, ...]
+    """What follows the command, with ``+experiment=NAME`` among it."""
+    summary: str
+    """The comment line after the command, or ''."""
+
+
+def recipe_paths(directory: Path | None = None) -> list[Path]:
+    """The recipes of a folder (default: those of this project), by name."""
+    return sorted((directory or experiments_dir()).glob("*.yaml"))
+
+
+def read_header(path: Path) -> RecipeHeader:
+    """Reads the leading comment of a recipe. Raises UserError if its first line is not a command that runs it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    match = _COMMAND_LINE.fullmatch(lines[0].strip()) if lines else None
+    arguments = tuple(shlex.split(match["arguments"])) if match else ()
+    if match is None or f"+{GROUP}={path.stem}" not in arguments:
+        raise UserError(f"{path}:1: the first line must be '# python -m chatmusician.COMMAND +{GROUP}={path.stem}'")
+    summary = lines[1].removeprefix("#").strip() if len(lines) > 1 and lines[1].startswith("#") else ""
+    return RecipeHeader(name=path.stem, path=path, command=match["command"], arguments=arguments, summary=summary)
+
+
+def load_recipe(path: Path) -> "DictConfig":
+    """Reads a recipe's YAML. Raises UserError with file and line if it is broken or not a mapping."""
+    import yaml
+    from omegaconf import DictConfig, OmegaConf
+
+    try:
+        recipe = OmegaConf.load(path)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not valid YAML, {error.problem}; correct the file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if not isinstance(recipe, DictConfig):
+        raise UserError(f"{path}:1: a recipe is a mapping of keys to values, not a list; correct the file")
+    return recipe
+
+
+def register_recipes(directory: Path | None = None) -> None:
+    """Makes every recipe of the folder an option of the group ``experiment``; calling it again does no harm.
+
+    The file is kept as the provider of the entry, for messages that point into it.
+
+    Raises UserError with file and line for a recipe that cannot be read.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for path in recipe_paths(directory):
+        store.store(group=GROUP, name=path.stem, node=load_recipe(path), package="_global_", provider=str(path))

@@ -1,0 +1,1 @@
+"""From corpora to batches: documents, instruction tasks, token ids, packed shards, row order, datamodules."""

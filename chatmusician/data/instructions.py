@@ -1,0 +1,177 @@
+"""Instruction tasks: questions with answers, made from tunes.
+
+The tasks are those of ChatMusician that one-voice tunes without chords allow (paper, Table 2); labels come from the tune
+itself (`chatmusician.music.form`, `chatmusician.music.motif`). Each task has several paraphrases of its instruction. Which
+paraphrase a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chatmusician.errors import UserError
+from chatmusician.music.form import form_letters, form_terms
+from chatmusician.music.layout import lay_out, short_key, write_length
+from chatmusician.music.motif import section_motifs
+from chatmusician.music.tunes import Tune
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One question with its answer, and the name of its task."""
+
+    task: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A way to make a question from a tune.
+
+    ``build`` gives the input (below the instruction) and the answer, or None where the tune does not allow the task.
+    """
+
+    name: str
+    instructions: tuple[str, ...]
+    build: Callable[[Tune], tuple[str, str] | None]
+
+    def example(self, tune: Tune) -> Example | None:
+        """The question for a tune, or None where the tune does not allow the task."""
+        built = self.build(tune)
+        if built is None:
+            return None
+        material, answer = built
+        instruction = self.instructions[_choice(self.name + answer, len(self.instructions))]
+        return Example(task=self.name, question=f"{instruction}\n{material}", answer=answer)
+
+
+def _choice(text: str, options: int) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % options
+
+
+def _header(tune: Tune) -> str:
+    """The header that a motif is read in: number, unit note length, meter, key."""
+    key = short_key(tune.fields[-1].value)
+    return f"X:1\nL:{write_length(tune.unit_note_length)}\nM:{tune.meter.text}\nK:{key}"
+
+
+def _quoted(values: Sequence[str]) -> str:
+    """A list as the paper's prompts write it: ``['Binary', 'Sectional: Verse/Chorus']``."""
+    return "[" + ", ".join(f"'{value}'" for value in values) + "]"
+
+
+def _text_to_score(tune: Tune) -> tuple[str, str]:
+    facts = [f"Meter {tune.meter.text}", f"Key {short_key(tune.fields[-1].value)}"]
+    facts.append(f"Note Length {write_length(tune.unit_note_length)}")
+    if tune.rhythm:
+        facts.append(f"Rhythm {tune.rhythm.strip().lower()}")
+    return "\n".join(facts), lay_out(tune)
+
+
+def _form_to_music(tune: Tune) -> tuple[str, str] | None:
+    terms = form_terms(tune)
+    return (", ".join(terms), lay_out(tune)) if terms else None
+
+
+def _letters_and_motif_to_music(tune: Tune) -> tuple[str, str] | None:
+    motifs = section_motifs(tune)
+    return (f"'{form_letters(tune)}';{_header(tune)}\n{_quoted(motifs)}", lay_out(tune)) if all(motifs) else None
+
+
+def _terms_and_motif_to_music(tune: Tune) -> tuple[str, str] | None:
+    terms, motifs = form_terms(tune), section_motifs(tune)
+    if not terms or not all(motifs):
+        return None
+    return f"{_quoted(terms)};{_header(tune)}\n{_quoted(motifs)}", lay_out(tune)
+
+
+def _motif_extraction(tune: Tune) -> tuple[str, str] | None:
+    motifs = section_motifs(tune)
+    return (lay_out(tune), _quoted(motifs)) if all(motifs) else None
+
+
+def _form_extraction(tune: Tune) -> tuple[str, str] | None:
+    terms = form_terms(tune)
+    return (lay_out(tune), ", ".join(terms)) if terms else None
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="text_to_score",
+            instructions=(
+                "Write a tune in ABC notation that fits this description.",
+                "Turn these details into a score in ABC notation.",
+                "Compose a piece in ABC notation with the properties below.",
+                "Here is what the tune should be like. Give me its ABC notation.",
+                "Make a melody in ABC notation from the following facts.",
+            ),
+            build=_text_to_score,
+        ),
+        Task(
+            name="form_to_music",
+            instructions=(
+                "Compose a tune that has the musical form named below.",
+                "Write a melody in ABC notation built on this structure.",
+                "Use the following form to make a piece of music.",
+                "Let the tune you write follow this musical form.",
+            ),
+            build=_form_to_music,
+        ),
+        Task(
+            name="letters_and_motif_to_music",
+            instructions=(
+                "Compose a tune whose sections follow these letters and grow out of the motifs.",
+                "The letters give the order of the sections, the motifs their ideas. Write the whole tune.",
+                "Write music in ABC notation with this alphabetic form and these motifs.",
+                "Develop the motifs into a tune with the sections that the letters name.",
+            ),
+            build=_letters_and_motif_to_music,
+        ),
+        Task(
+            name="terms_and_motif_to_music",
+            instructions=(
+                "Compose a tune in the named form that makes use of the motifs.",
+                "Write a tune in ABC notation from these motifs, in the form given.",
+                "Take the form and the motifs below and make a complete melody of them.",
+                "Build a piece with this structure around these motifs.",
+            ),
+            build=_terms_and_motif_to_music,
+        ),
+        Task(
+            name="motif_extraction",
+            instructions=(
+                "Find the motif of each section of this tune.",
+                "Which melodic figure comes back most in each section of the tune below?",
+                "Name the recurring motif, section by section.",
+                "Read the tune and write down the motif that each of its sections is made of.",
+            ),
+            build=_motif_extraction,
+        ),
+        Task(
+            name="form_extraction",
+            instructions=(
+                "What is the musical form of this tune?",
+                "Describe the structure of the tune below with the usual terms.",
+                "Name the form in which this piece is written.",
+                "Study how the sections of this tune relate and give its form.",
+            ),
+            build=_form_extraction,
+        ),
+    )
+}
+"""Every task by its name."""
+
+
+def find_tasks(names: Sequence[str]) -> tuple[Task, ...]:
+    """The tasks of these names, in this order.
+
+    Raises:
+        UserError: a name is not that of a task.
+    """
+    unknown = [name for name in names if name not in TASKS]
+    if unknown:
+        raise UserError(f"unknown instruction task {unknown[0]!r}; use one of {', '.join(TASKS)}")
+    return tuple(TASKS[name] for name in names)

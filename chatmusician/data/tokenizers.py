@@ -1,0 +1,196 @@
+"""Tokenizers and the step from documents to token ids.
+
+Two kinds of tokenizer: the model's own (`PretrainedTokenizer`, the LLaMA path), and a byte-level BPE trained on the
+corpus itself (`TrainedTokenizer`, the nano path). The latter cuts ABC at bar lines and newlines before merging, so that
+tokens are groups of notes that never straddle a bar, and instructions at words.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chatmusician.data.documents import Document
+from chatmusician.data.packing import TokenDocument
+from chatmusician.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+
+# A run of bar-line characters with its repeat number; a newline; else text up to the next of these, a space in front.
+_BAR_PIECES = r"\n| ?[|:\[\]]+[0-9]?| ?[A-Za-z]{4,}[.,;]?(?= |\n|$)|[^|:\[\]\n]+?(?= ?[|:\[\]\n])|[^|:\[\]\n]+"
+
+
+def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
+    """The fast tokenizer of a model folder or Hub id.
+
+    Raises:
+        UserError: there is none, or it has no fast implementation (character offsets are needed for the loss mask).
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no tokenizer in {str(folder)!r}: {reason}; give a model folder or a Hub id") from error
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer of {str(folder)!r} has no fast implementation; install its tokenizer.json")
+    return tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedTokenizer:
+    """The tokenizer that belongs to a model: ``path`` is its folder or Hub id."""
+
+    path: str
+
+    def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":  # noqa: ARG002 -- one interface with TrainedTokenizer
+        """Load it; documents and directory are those of the prepared data, and not needed here."""
+        return load_tokenizer(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedTokenizer:
+    """A byte-level BPE of ``vocab_size`` pieces, trained on the documents and kept beside the shards."""
+
+    vocab_size: int
+
+    def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":
+        """Load ``directory/tokenizer``, training it first if it is not there."""
+        folder = directory / "tokenizer"
+        if not (folder / "tokenizer_config.json").exists():
+            tokenizer = train_bpe((document.text for document in documents), vocab_size=self.vocab_size)
+            partial = folder.with_name("tokenizer.partial")
+            tokenizer.save_pretrained(partial)
+            os.replace(partial, folder)
+        return load_tokenizer(folder)
+
+
+def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerBase":
+    """Train a byte-level BPE on texts; deterministic, any text can be encoded.
+
+    Raises:
+        UserError: ``vocab_size`` is below 259 (the 256 bytes and 3 special tokens).
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if vocab_size < len(alphabet) + 3:
+        raise UserError(f"vocab_size={vocab_size} is too small for bytes and special tokens; use at least 259")
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_BAR_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[BOS, EOS, PAD], initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=BOS, eos_token=EOS, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """A hash of everything that decides the ids: the serialised backend."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentTokenizer:
+    """Turns documents into `TokenDocument`s with the ids of the model's own tokenizer.
+
+    ``bos`` and ``eos`` add those tokens around every document. An added EOS is trained on where the end of the text is.
+    A token bears loss when it starts inside a trained range.
+    """
+
+    tokenizer: Any
+    seq_len: int
+    overlong: str
+    bos: bool
+    eos: bool
+
+    def __call__(self, documents: Sequence[Document]) -> tuple[list[list[TokenDocument]], dict[str, int]]:
+        """The pieces of each document (one, unless it is overlong), and how many documents met which fate.
+
+        Raises:
+            UserError: a document is longer than ``seq_len`` and ``overlong`` is ``error``.
+        """
+        encoded = self.tokenizer(
+            [document.text for document in documents],
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        fates: dict[str, int] = {}
+        pieces = []
+        for document, ids, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            pieces.append(self._pieces(document, ids, offsets, fates))
+        return pieces, fates
+
+    def _pieces(
+        self, document: Document, ids: list[int], offsets: list[tuple[int, int]], fates: dict[str, int]
+    ) -> list[TokenDocument]:
+        token_ids = np.asarray(ids, dtype=np.int64)
+        starts = np.array([start for start, _ in offsets], dtype=np.int64)
+        mask = np.zeros(len(ids), dtype=np.bool_)
+        for start, end in document.trained:
+            mask |= (starts >= start) & (starts < end)
+        if self.bos:
+            token_ids, mask = np.insert(token_ids, 0, self.tokenizer.bos_token_id), np.insert(mask, 0, False)
+            starts = np.insert(starts, 0, 0)
+        if self.eos:
+            trains_end = bool(document.trained) and document.trained[-1][1] == len(document.text)
+            token_ids, mask = np.append(token_ids, self.tokenizer.eos_token_id), np.append(mask, trains_end)
+            starts = np.append(starts, len(document.text))
+        if len(token_ids) == 0:
+            fates["empty"] = fates.get("empty", 0) + 1
+            return []
+        if len(token_ids) <= self.seq_len:
+            return [TokenDocument(ids=token_ids, loss_mask=mask, trained_bytes=document.trained_bytes)]
+        fates[self.overlong] = fates.get(self.overlong, 0) + 1
+        return self._cut(document, token_ids, mask, starts)
+
+    def _cut(self, document: Document, ids: np.ndarray, mask: np.ndarray, starts: np.ndarray) -> list[TokenDocument]:
+        """An overlong document by the policy. Split pieces share one token, so that every token is predicted once."""
+        if self.overlong == "error":
+            raise UserError(
+                f"{document.origin or document.source}: {len(ids)} tokens do not fit seq_len={self.seq_len}; "
+                "set data.overlong to split, truncate or drop"
+            )
+        if self.overlong == "drop":
+            return []
+        first_tokens = range(0, max(1, len(ids) - 1), self.seq_len - 1)
+        pieces = []
+        for first in first_tokens if self.overlong == "split" else (0,):
+            last = min(first + self.seq_len, len(ids))
+            begin = starts[first + 1] if first else 0
+            end = starts[last] if last < len(ids) else len(document.text)
+            trained = tuple((max(a, begin), min(b, end)) for a, b in document.trained if max(a, begin) < min(b, end))
+            part = Document(text=document.text, trained=trained, source=document.source)
+            pieces.append(
+                TokenDocument(ids=ids[first:last], loss_mask=mask[first:last], trained_bytes=part.trained_bytes)
+            )
+        return pieces
+
+
+def vocabulary_dtype(tokenizer: Any) -> np.dtype:
+    """The smallest unsigned type that holds every id: uint16 up to 65,536 pieces."""
+    return np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+
+
+def describe(tokenizer: Any) -> dict[str, Any]:
+    """What the manifest says of the tokenizer."""
+    return json.loads(json.dumps({"vocabulary": len(tokenizer), "fingerprint": tokenizer_fingerprint(tokenizer)}))

@@ -1,0 +1,41 @@
+"""From an answer to the tune in it: found, checked, and written as score and sound."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatmusician.generation.generator import Answer
+from chatmusician.music.checks import check_tune
+from chatmusician.music.extraction import extract_tune
+from chatmusician.music.rendering import render
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredTune:
+    """The tune in an answer, and what a reader should know about it."""
+
+    abc: str | None
+    """ABC notation; None when the answer has no tune."""
+    problems: tuple[str, ...]
+    """One line each: why there is no tune, what was repaired, what is wrong with it, where it was cut."""
+
+
+def tune_of(answer: Answer) -> AnsweredTune:
+    """Find the tune in the text of ``answer`` and check it."""
+    extraction = extract_tune(answer.text)
+    problems = [answer.cut] if answer.cut else []
+    problems += extraction.repairs
+    if extraction.abc is None:
+        problems.append(extraction.reason or "the answer has no tune")
+        return AnsweredTune(abc=None, problems=tuple(problems))
+    check = check_tune(extraction.abc)
+    if not check.parses:
+        problems.append(f"the tune does not parse: {check.reason}")
+    elif check.bars_right < check.bars:
+        problems.append(f"{check.bars - check.bars_right} of {check.bars} bars do not add up")
+    return AnsweredTune(abc=extraction.abc, problems=tuple(problems))
+
+
+def write_tune(abc: str, directory: Path, *, stem: str = "tune") -> list[str]:
+    """Write a tune as ABC, SVG, PNG, MIDI and WAV; returns a line for each file, and for each that was not made."""
+    rendering = render(abc, directory, stem=stem)
+    return [*(str(path) for path in rendering.paths.values()), *rendering.problems]

@@ -1,0 +1,135 @@
+"""The LightningModule for pretraining and fine-tuning: a backbone, perhaps an adapter, one loss.
+
+The loss of an optimizer step is the negative log likelihood summed over its trained tokens, divided by their number,
+over all ranks and accumulation steps: 1 x 8, 8 x 1 and 2 ranks x 4 rows give one trajectory. A micro-batch therefore
+weighs its sum by ``accumulation x ranks / step_tokens``, since Lightning divides by the accumulation steps and gradients
+are averaged over ranks.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import lightning as L
+import torch
+
+from chatmusician.errors import UserError
+from chatmusician.modeling.loss import summed_loss
+from chatmusician.modeling.metrics import BitsPerByte
+from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+
+class Backbone(Protocol):
+    """Where weights come from; see `chatmusician.modeling.backbone`."""
+
+    @property
+    def path(self) -> str | None:
+        """The folder or Hub id of the weights; None for new ones."""
+
+    def build(self, tokenizer: Any) -> "LlamaForCausalLM":
+        """The model in training mode."""
+
+
+class Adapter(Protocol):
+    """What is trained; see `chatmusician.modeling.lora`."""
+
+    def attach(self, model: Any) -> Any:
+        """The model, with what is not trained frozen."""
+
+
+class CausalLanguageModel(L.LightningModule):
+    """A causal language model on packed rows; see `chatmusician.data.datamodule` for the batches.
+
+    Args:
+        backbone: where the weights come from.
+        optimizer: which optimizer, over whatever is trained.
+        schedule: the learning rate over the optimizer steps.
+        lora: what is trained: all weights, or an adapter.
+    """
+
+    strict_loading = False  # checkpoints hold the trained weights only; on_load_checkpoint checks their names
+
+    def __init__(
+        self, *, backbone: Backbone, lora: Adapter, optimizer: OptimizerSettings, schedule: Schedule
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.optimizer_settings = optimizer
+        self.schedule = schedule
+        self.lora = lora
+        self.model: Any = None
+        self.validation_bits = BitsPerByte()
+        self.test_bits = BitsPerByte()
+
+    @property
+    def base_path(self) -> str | None:
+        """The folder or Hub id of the base weights; None where they are new."""
+        return self.backbone.path
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 -- Lightning's signature
+        """Build the model, once the tokenizer of the prepared data is known."""
+        if self.model is not None:
+            return
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined] # set by Trainer.fit
+        with torch.random.fork_rng():
+            torch.manual_seed(torch.initial_seed())
+            model: Any = self.backbone.build(datamodule.tokenizer)
+            self.model = self.lora.attach(model)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:  # noqa: ARG002 -- Lightning's signature
+        """The micro-batch's share of the loss of its optimizer step."""
+        nats, tokens = summed_loss(self.model, batch)
+        self.log("train/loss", nats.detach() / max(1, tokens), prog_bar=True, batch_size=1)
+        weight = self.trainer.accumulate_grad_batches * self.trainer.world_size / batch["step_tokens"].clamp(min=1)
+        return nats * weight
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:  # noqa: ARG002 -- Lightning's signature
+        """Count bits and bytes of the validation split."""
+        self._count(batch, self.validation_bits, "val/bits_per_byte")
+
+    def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:  # noqa: ARG002 -- Lightning's signature
+        """Count bits and bytes of the test split."""
+        self._count(batch, self.test_bits, "test/bits_per_byte")
+
+    def _count(self, batch: dict[str, torch.Tensor], metric: BitsPerByte, name: str) -> None:
+        if len(batch["input_ids"]):
+            nats, _ = summed_loss(self.model, batch)
+            metric.update(nats, batch["trained_bytes"])
+        self.log(name, metric, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        epochs = self.trainer.max_epochs or 1
+        return epochs * self.trainer.datamodule.steps_per_epoch()  # type: ignore[attr-defined] # set by Trainer.fit
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over the trained parameters, and the schedule stepped with it."""
+        optimizer = self.optimizer_settings.build(self.model.named_parameters())
+        total = self.total_steps()
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.schedule.factor(step, total=total)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained weights only: an adapter's checkpoint does not repeat its base."""
+        trained = {name for name, _ in trained_parameters(self)}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model.
+
+        Raises:
+            UserError: trained weights are missing from the checkpoint, or it has others.
+        """
+        trained = {name for name, _ in trained_parameters(self)}
+        differing = sorted(trained ^ checkpoint["state_dict"].keys())
+        if differing:
+            raise UserError(
+                f"the checkpoint is of another model or adapter: {differing[0]} and {len(differing) - 1} more weights "
+                "are in one only; resume with the configuration it was made with"
+            )

@@ -1,0 +1,28 @@
+"""Cross entropy on the trained positions only: where the loss is off, no logits are computed."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from chatmusician.data.packing import IGNORED
+
+
+def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The last hidden states [B, T, D] of a causal model, with attention kept inside documents.
+
+    Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed.
+    """
+    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return backbone.model(
+        input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+    ).last_hidden_state
+
+
+def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """The negative log likelihood of a micro-batch in nats, summed over its trained tokens, and their number."""
+    hidden = hidden_states(model, batch)  # [B, T, D]
+    trained = batch["targets"] != IGNORED  # [B, T]
+    wanted = batch["targets"][trained]  # [N]
+    logits = model.get_output_embeddings()(hidden[trained])  # [N, V]
+    return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted.numel()

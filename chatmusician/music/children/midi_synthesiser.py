@@ -1,0 +1,15 @@
+"""Child: play ``tune.mid`` as ``tune.wav`` with midirenderer. Arguments: the soundfont, the most seconds to play."""
+
+import sys
+from pathlib import Path
+
+import midirenderer
+import mido
+
+if __name__ == "__main__":
+    soundfont, seconds_most = sys.argv[1:]
+    seconds = mido.MidiFile("tune.mid").length
+    if seconds > float(seconds_most):
+        sys.exit(f"it lasts {seconds:.0f} s, more than {seconds_most} s")
+    wav = midirenderer.render_wave_from(Path(soundfont).read_bytes(), Path("tune.mid").read_bytes())
+    Path("tune.wav").write_bytes(wav)

@@ -1,0 +1,79 @@
+"""One training run: data, model, trainer from an accepted config; fit, test, and write down what came of it."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from chatmusician.callbacks.throughput import Throughput
+from chatmusician.data.datamodule import PackedDataModule
+from chatmusician.data.shards import write_json
+from chatmusician.errors import UserError
+from chatmusician.modeling.language_model import CausalLanguageModel
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Train as configured; the validation bits per byte (the objective of sweeps), or None where nothing was validated.
+
+    Writes ``metrics.json`` into the run's folder, beside what callbacks write.
+    """
+    output = Path(HydraConfig.get().runtime.output_dir)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked after the tokenizer is used
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.matmul_precision is not None:
+        torch.set_float32_matmul_precision(cfg.matmul_precision)
+    datamodule: PackedDataModule = instantiate(cfg.data)
+    model: CausalLanguageModel = instantiate(cfg.model)
+    callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    trainer.accumulate_grad_batches = datamodule.accumulation(trainer.world_size)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type] # a dict by construction
+    _fit(trainer, model, datamodule, cfg.resume)
+    metrics = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
+    if cfg.test:
+        results = trainer.test(model, datamodule=datamodule, verbose=False)
+        metrics.update({name: round(value, 6) for result in results for name, value in result.items()})
+    if trainer.is_global_zero:
+        write_json(output / "metrics.json", {**metrics, **_summary(trainer, model, callbacks)})
+        log.info("metrics: %s", json.dumps(metrics))
+    return metrics.get("val/bits_per_byte")
+
+
+def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: str | None) -> None:
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise UserError(f"resume={checkpoint!r}: there is no such checkpoint")
+    try:
+        # weights_only=False: a checkpoint of ours also holds the states of loops and callbacks; give it only your own.
+        trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit of its own
+            raise KeyboardInterrupt from None
+        raise
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _summary(trainer: L.Trainer, model: CausalLanguageModel, callbacks: list[L.Callback]) -> dict[str, Any]:
+    """What the run was: sizes, steps, seconds."""
+    parameters = list(model.model.parameters())
+    summary: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "optimizer_steps": trainer.global_step,
+    }
+    for callback in callbacks:
+        if isinstance(callback, Throughput):
+            summary["train_s"] = round(callback.seconds, 1)
+            summary["trained_tokens"] = callback.trained_tokens
+    return summary

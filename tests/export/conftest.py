@@ -1,0 +1,75 @@
+"""Small bases and adapters, made here and saved by PEFT itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from chatmusician.data.tokenizers import train_bpe
+from chatmusician.export.saving import save_model_folder
+
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A base and an adapter on disk, and the PEFT model that the adapter was saved from."""
+
+    base: Path
+    adapter: Path
+    model: PeftModel
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return train_bpe(["Human: Compose. </s> Assistant: X:1\nK:D\n|: d2fd Adfd :|"], vocab_size=280)
+
+
+def make_base(vocabulary: int, **options: Any) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        **options,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def randomise(model: PeftModel) -> None:
+    """As if it had been trained: every trainable tensor moves, lora_B away from zero."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += torch.randn(parameter.shape, generator=generator) * 0.1
+
+
+@pytest.fixture
+def make_pair(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Callable[..., Pair]:
+    """Make a pair; ``base_options`` go to LlamaConfig, all others to LoraConfig."""
+
+    def make(*, base_options: dict[str, Any] | None = None, shard_bytes: int = 2**30, **options: Any) -> Pair:
+        base = make_base(len(tokenizer), **(base_options or {}))
+        folder = tmp_path / "base"
+        save_model_folder(model=base, tokenizer=tokenizer, output=folder, max_shard_bytes=shard_bytes, overwrite=True)
+        lora = LoraConfig(**{"r": 4, "lora_alpha": 16, "target_modules": MODULES, "task_type": "CAUSAL_LM", **options})
+        model = get_peft_model(base, lora)
+        randomise(model)
+        model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+        return Pair(folder, tmp_path / "adapter", model.eval())
+
+    return make

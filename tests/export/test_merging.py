@@ -1,0 +1,240 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from chatmusician.data.prompts import CHAT_TEMPLATE
+from chatmusician.errors import UserError
+from chatmusician.export.merging import merge_adapter
+from chatmusician.export.verification import compare_logits
+
+MakePair = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found.update(load_file(file))
+    return found
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_rslora": True},
+        {"r": 3, "lora_alpha": 7, "target_modules": ["q_proj", "down_proj"]},
+        {"rank_pattern": {"q_proj": 2}},
+        {"modules_to_save": ["embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+    ],
+    ids=str,
+)
+def test_the_merged_tensors_are_pefts_bit_for_bit(make_pair: MakePair, tmp_path: Path, options: dict) -> None:
+    pair = make_pair(**options)
+    report = merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    expected = pair.model.merge_and_unload().state_dict()
+    merged = tensors(tmp_path / "out")
+    assert merged.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(merged[name], value), name
+    assert report.tensors == len(expected)
+    assert report.replaced == len(options.get("modules_to_save", []))
+
+
+def test_the_folder_is_complete(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template == CHAT_TEMPLATE
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], add_generation_prompt=True, tokenize=False
+    )
+    assert chat == "Human: Hi </s> Assistant: "
+    generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert generation == {
+        "do_sample": True,
+        "temperature": 0.2,
+        "top_k": 40,
+        "top_p": 0.9,
+        "repetition_penalty": 1.1,
+        "min_new_tokens": 10,
+        "max_new_tokens": 1536,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config.top_k == 40
+    assert "Trained from `base`." in (tmp_path / "out" / "README.md").read_text()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("dtype", "torch_dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
+def test_the_product_is_rounded_once(make_pair: MakePair, tmp_path: Path, dtype: str, torch_dtype: torch.dtype) -> None:
+    pair = make_pair()
+    report = merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out", dtype=dtype)
+    expected = pair.model.merge_and_unload().state_dict()
+    for name, value in tensors(tmp_path / "out").items():
+        assert torch.equal(value, expected[name].to(torch_dtype)), name
+    assert report.dtype == dtype
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == dtype
+    agreement = compare_logits(base=pair.base, adapter=pair.adapter, merged=tmp_path / "out")
+    assert agreement.agrees
+    assert agreement.max_abs_difference > 0
+
+
+def test_a_reloaded_float32_merge_computes_the_same(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    agreement = compare_logits(base=pair.base, adapter=pair.adapter, merged=tmp_path / "out")
+    assert agreement.max_abs_difference < 1e-4 * agreement.max_abs_logit
+    assert agreement.same_argmax == 1.0
+    unmerged = compare_logits(base=pair.base, adapter=pair.adapter, merged=pair.base)
+    assert not unmerged.agrees
+
+
+def test_shards_hold_the_same_tensors_as_one_file(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair(shard_bytes=60_000)
+    assert len(list(pair.base.glob("*.safetensors"))) > 3
+    limit = 100_000
+    report = merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "many", max_shard_bytes=limit)
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "one")
+    files = sorted((tmp_path / "many").glob("*.safetensors"))
+    assert report.shards == len(files) > 2
+    assert all(file.stat().st_size < limit + 4096 for file in files)  # 4096: room for the header
+    many, one = tensors(tmp_path / "many"), tensors(tmp_path / "one")
+    assert many.keys() == one.keys()
+    assert all(torch.equal(many[name], one[name]) for name in one)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "many").state_dict()
+    assert all(torch.equal(loaded[name], one[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("options", "untied"),
+    [
+        ({}, False),
+        ({"modules_to_save": ["embed_tokens"]}, True),
+        ({"modules_to_save": ["lm_head"]}, True),
+        ({"modules_to_save": ["embed_tokens", "lm_head"]}, True),
+        ({"target_modules": ["q_proj", "lm_head"]}, True),
+        ({"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*tie.*:UserWarning")  # PEFT warns of tied weights, which this is about
+def test_tied_embeddings_stay_tied_unless_the_adapter_parts_them(
+    make_pair: MakePair, tmp_path: Path, options: dict, untied: bool
+) -> None:
+    pair = make_pair(base_options={"tie_word_embeddings": True}, **options)
+    report = merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    assert report.untied is untied
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is not untied
+    assert ("lm_head.weight" in tensors(tmp_path / "out")) is untied
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        expected = pair.model(input_ids=ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")(input_ids=ids).logits
+    torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("peft_type", "IA3"),
+        ("use_dora", True),
+        ("bias", "all"),
+        ("init_lora_weights", "pissa"),
+        ("alpha_pattern", {"q_proj": 3}),
+        ("trainable_token_indices", [1]),
+        ("lora_alpha", None),
+    ],
+)
+def test_other_adapters_are_refused_by_the_setting(
+    make_pair: MakePair, tmp_path: Path, setting: str, value: object
+) -> None:
+    pair = make_pair()
+    edit_json(pair.adapter / "adapter_config.json", **{setting: value})
+    with pytest.raises(UserError, match=rf"adapter_config\.json: {setting}="):
+        merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+DOWN = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+UP = DOWN.replace("lora_A", "lora_B")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({DOWN: torch.full((4, 64), float("nan"))}, f"holds NaN or infinity in {DOWN}"),
+        ({DOWN: torch.ones(4, 65)}, "up_proj.weight [96, 65], which has shape [96, 64] in the base"),
+        ({DOWN: torch.ones(5, 64)}, "has rank 5 but"),
+        ({UP: None}, f"but not {UP}"),
+        ({DOWN.replace("layers.0", "layers.9"): torch.ones(4, 64)}, "layers.9"),
+        ({"base_model.model.extra.weight": torch.ones(2)}, "extra.weight [2], which is not in the base"),
+        ({"base_model.model.model.norm.lora_magnitude_vector": torch.ones(2)}, "is not part of plain LoRA"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_by_the_tensor(
+    make_pair: MakePair, tmp_path: Path, change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    pair = make_pair()
+    file = pair.adapter / "adapter_model.safetensors"
+    changed = {**load_file(file), **change}
+    save_file({name: value for name, value in changed.items() if value is not None}, file)
+    with pytest.raises(UserError) as refused:
+        merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["base", "adapter"] or not (tmp_path / "out").exists()
+
+
+def test_a_dtype_that_overflows_is_refused(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    weights = load_file(pair.base / "model.safetensors")
+    weights["model.norm.weight"][0] = 70_000.0
+    save_file(weights, pair.base / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.norm\.weight is not finite as float16"):
+        merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out", dtype="float16")
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out", dtype="bfloat16")
+
+
+def test_an_output_is_replaced_only_when_asked(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty: choose another folder, or give overwrite=true"):
+        merge_adapter(base=pair.base, adapter=pair.adapter, output=output)
+    assert [path.name for path in output.iterdir()] == ["notes.txt"]
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=output, overwrite=True)
+    assert (output / "model.safetensors").exists()
+    assert not (output / "notes.txt").exists()
+
+
+def test_the_command_merges_and_reports(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "chatmusician.merge", f"base={pair.base}", f"adapter={pair.adapter}", "output=out"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stderr
+    first, merged, reloaded = run.stdout.splitlines()
+    assert first.startswith("out: 21 tensors, 0.000 GB float32, 1 file")
+    assert merged == "merged: 14 by W + s B A, 0 replaced (modules_to_save)"
+    assert reloaded.startswith("reloaded: logits differ by at most ")
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert again.returncode == 1
+    assert again.stderr == "error: output=out is not empty: choose another folder, or give overwrite=true\n"

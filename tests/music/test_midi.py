@@ -1,0 +1,52 @@
+import io
+from pathlib import Path
+
+import mido
+import pytest
+
+from chatmusician.music.midi import abc_to_midi, find_abc2midi, package_directory
+from chatmusician.music.sandbox import ToolError
+
+HEADER = "X:1\nT:Test\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n"
+
+
+def pitches(midi: bytes) -> list[int]:
+    messages = mido.MidiFile(file=io.BytesIO(midi))
+    return [message.note for message in messages if message.type == "note_on" and message.velocity > 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("CDEF|GABc|", [60, 62, 64, 65, 67, 69, 71, 72]),
+        ("|:C4:|", [60, 60]),
+        ("|:C4|1 D4:|2 E4|]", [60, 62, 60, 64]),
+        ("[K:D]C F ^G _B|", [61, 66, 68, 70]),
+    ],
+)
+def test_pitches_repeats_and_endings(body: str, expected: list[int]) -> None:
+    assert pitches(abc_to_midi(HEADER + body + "\n")) == expected
+
+
+def test_durations_follow_the_tempo() -> None:
+    midi = mido.MidiFile(file=io.BytesIO(abc_to_midi(HEADER + "CDEF|G4|\n")))
+    assert midi.length == pytest.approx(8, abs=0.1)  # eight quarters at 60 a minute
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "Here is a tune for you!", "X:1\nT:No key\nCDEF|"])
+def test_text_without_a_tune_is_a_message(text: str) -> None:
+    with pytest.raises(ToolError, match=r"^abc2midi made no MIDI of this tune \(Error .*\); check that it has X:"):
+        abc_to_midi(text)
+
+
+def test_same_text_gives_same_bytes() -> None:
+    assert abc_to_midi(HEADER + "CDEF|\n") == abc_to_midi(HEADER + "CDEF|\n")
+
+
+def test_bundled_converter_is_taken_before_an_installed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "abc2midi"
+    installed.write_text("#!/bin/sh\nexit 1\n")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find_abc2midi.cache_clear()
+    assert find_abc2midi() == package_directory("symusic") / "bin" / "abc2midi"
