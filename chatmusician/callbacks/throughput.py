@@ -12,7 +12,8 @@ from chatmusician.data.packing import IGNORED
 class Throughput(L.Callback):
     """Logs ``throughput/trained_tokens_per_s`` and ``throughput/tokens_per_s`` over all ranks.
 
-    Rates are taken over the last ``window`` micro-batches; ``seconds`` is the time spent in training, validation included.
+    Rates are taken over the last ``window`` micro-batches; ``seconds`` is the time spent in training, validation
+    included.
     """
 
     def __init__(self, *, window: int = 20) -> None:

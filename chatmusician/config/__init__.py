@@ -6,6 +6,7 @@
     failures     how it ends: one line and an exit status
     help         the text of ``--help``
     composition  overrides and recipes are composed by Hydra, every mistake in them is collected
+    sweeps       the same for the jobs of a --multirun, before the first starts
     overrides    the words of the command line, each checked by itself
     validation   every node with ``_target_`` is held against the signature of its target
     signatures   which reads that signature from source, importing nothing

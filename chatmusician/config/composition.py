@@ -20,20 +20,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from chatmusician.config.origins import Layer, find_origin
@@ -46,11 +48,10 @@ from chatmusician.config.overrides import (
     is_group_choice,
     parse,
 )
-from chatmusician.config.paths import conf_dir, experiments_dir
+from chatmusician.config.paths import conf_dir
 from chatmusician.config.problems import ConfigError, Problem, suggestion
-from chatmusician.config.recipes import GROUP, read_header, register_recipes
+from chatmusician.config.recipes import GROUP, broken_yaml, commands_served, register_recipes
 from chatmusician.config.validation import find_problems
-from chatmusician.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +79,24 @@ def compose(
     Raises:
         ConfigError: with every mistake that was found.
     """
-    register_recipes()
+    conf = conf or conf_dir()
+    register_recipes(commands=commands_served(conf, command))
     setup_globals()
     version.setbase("1.3")
     JobRuntime().set("name", command)
-    cfg = accept(ConfigLoaderImpl(search_path(conf or conf_dir(), config_dir)), command, overrides)
+    cfg = accept(ConfigLoaderImpl(search_path(conf, config_dir)), command, overrides)
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
 
 
 def search_path(conf: Path, config_dir: Path | None = None) -> ConfigSearchPath:
-    """Where Hydra looks: its own configs, ours, then the user's. Raises UserError if the last is not a folder."""
+    """Where Hydra looks: its own configs, ours, then the user's. Raises ConfigError if the last is not a folder."""
     path = create_config_search_path(str(conf.resolve()))
     if config_dir is not None:
         if not config_dir.is_dir():
-            raise UserError(f"--config-dir {config_dir} is not a folder: name one that holds group folders")
+            message = "not a folder: name one that holds group folders, such as experiment/"
+            raise ConfigError([Problem(path=f"--config-dir {config_dir}", message=message)])
         path.prepend("command-line", f"file://{config_dir.resolve()}", SearchPathQuery(provider="schema"))
     return path
 
@@ -118,61 +121,13 @@ def accept(
         valued = check_values(values, composition.base)
         problems += valued.problems
         cfg = loader.load_configuration(command, [*placed.texts, *valued.texts], RunMode.RUN)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.MarkedYAMLError, ValueError) as error:
         recipes = [str(choice.input_line) for choice in existing.sound if choice.key_or_group == GROUP]
-        raise ConfigError([*problems, _from_hydra(error, command, recipes)]) from error
+        raise ConfigError([*problems, _refusal(error, loader, command, recipes)]) from error
     problems += _located_problems(cfg, composition, valued.sound, allow_missing=allow_missing)
     if problems:
-        raise ConfigError([*_foreign_recipes(existing.sound, command), *problems])
-    return cfg
-
-
-def accept_sweep(loader: ConfigLoaderImpl, command: str, overrides: Sequence[str]) -> None:
-    """Raises ConfigError unless the jobs of a sweep are sound.
-
-    Composes one config for each option of each group swept over, and one value of each other key: which keys exist
-    depends on the groups alone. The cost is thus the number of options, not of their combinations.
-    """
-    parsed, problems = parse(loader, overrides)
-    alternatives = [_alternatives(loader, override) for override in parsed]
-    for job in _one_at_a_time(alternatives):
-        try:
-            cfg = accept(loader, command, job)
-            params = cfg.hydra.sweeper.get("params") or {}
-            swept = [f"{key}={values}" for key, values in params.items() if isinstance(values, str)]
-            if swept and job == [texts[0] for texts in alternatives]:
-                accept_sweep(loader, command, [*overrides, *swept, "hydra.sweeper.params=null"])
-        except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-    if problems:
         raise ConfigError(problems)
-
-
-def _one_at_a_time(alternatives: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """The first alternative of each, then each further one beside the first of the others.
-
-    >>> list(_one_at_a_time([["a=1", "a=2"], ["b=1"]]))
-    [['a=1', 'b=1'], ['a=2', 'b=1']]
-    """
-    first = [texts[0] for texts in alternatives]
-    yield first
-    for index, texts in enumerate(alternatives):
-        for text in texts[1:]:
-            yield [*first[:index], text, *first[index + 1 :]]
-
-
-def _alternatives(loader: ConfigLoaderImpl, override: Override) -> list[str]:
-    """The overrides that stand for one of a sweep: all options of a group, one value of anything else."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    key, values = override.get_key_element(), override.value()
-    if isinstance(values, IntervalSweep):
-        return [f"{key}={values.start}"]
-    texts = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    if not texts:
-        message = f"matches none of: {', '.join(loader.get_group_options(override.key_or_group))}"
-        raise ConfigError([Problem(path=str(override.input_line), origin=ORIGIN, message=message)])
-    return texts if loader.repository.group_exists(override.key_or_group) else texts[:1]
+    return cfg
 
 
 def _sweep_problem(override: Override) -> Problem:
@@ -193,17 +148,16 @@ def _check_placement(loader: ConfigLoaderImpl, command: str, choices: Sequence[O
 
 def _compose_files(loader: ConfigLoaderImpl, command: str, choices: Sequence[str]) -> Composition:
     """Merges the files of the defaults list, with the bodies of recipes and without them."""
-    defaults = loader.compute_defaults_list(command, list(choices), RunMode.RUN).defaults
+    parsed, repository = loader._parse_overrides_and_create_caching_repo(command, list(choices))
+    defaults = create_defaults_list(
+        repo=repository, config_name=command, overrides_list=parsed, prepend_hydra=True, skip_missing=False
+    ).defaults
     declaring = [default for default in defaults if not _is_recipe(default)]
-    base = _merge_files(loader, defaults)
-    schema = base if declaring == defaults else _merge_files(loader, declaring)
+    untouched = CachingConfigRepository(repository)  # a copy, since merging changes what a repository has cached
+    base = loader._compose_config_from_defaults_list(defaults, repository)
+    schema = base if declaring == defaults else loader._compose_config_from_defaults_list(declaring, untouched)
     layers = [layer for default in defaults if (layer := _layer(loader, default)) is not None]
     return Composition(base=base, schema=schema, layers=tuple(layers))
-
-
-def _merge_files(loader: ConfigLoaderImpl, defaults: list[ResultDefault]) -> DictConfig:
-    """One merged config; a repository is not shared by two, since merging changes what it has cached."""
-    return loader._compose_config_from_defaults_list(defaults, CachingConfigRepository(loader.repository))
 
 
 def _is_recipe(default: ResultDefault) -> bool:
@@ -226,6 +180,7 @@ def _located_problems(
     """What is wrong with the composed config, each with the place that set it."""
     with _visible_to_interpolations(cfg):
         problems = find_problems(cfg, schema=composition.schema, allow_missing=allow_missing)
+        problems += _output_problems(cfg)
     given = {value.key_or_group for value in values}
     located = []
     for problem in problems:
@@ -236,6 +191,15 @@ def _located_problems(
         origin = ORIGIN if by_hand else find_origin(problem.path, composition.layers)
         located.append(dataclasses.replace(problem, origin=origin))
     return located
+
+
+def _output_problems(cfg: DictConfig) -> Iterator[Problem]:
+    """Folders of Hydra's whose interpolations do not resolve."""
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        try:
+            OmegaConf.select(cfg, key)
+        except OmegaConfBaseException as error:
+            yield Problem(path=key, message=f"cannot be resolved: {str(error).splitlines()[0]}")
 
 
 @contextmanager
@@ -250,15 +214,6 @@ def _visible_to_interpolations(cfg: DictConfig) -> Iterator[None]:
         singleton.cfg = before
 
 
-def _foreign_recipes(choices: Sequence[Override], command: str) -> Iterator[Problem]:
-    """Recipes of this project that are meant for another command: a likely reason for keys that do not exist."""
-    for choice in choices:
-        path = experiments_dir() / f"{choice.value()}.yaml"
-        if choice.key_or_group == GROUP and path.is_file() and (meant_for := read_header(path).command) != command:
-            message = f"this recipe is for python -m chatmusician.{meant_for}"
-            yield Problem(path=str(choice.input_line), origin=ORIGIN, message=message)
-
-
 def _rootless_recipe(layers: Sequence[Layer]) -> Problem:
     """What is wrong when the keys of a recipe from --config-dir went to a node named like the group."""
     file = next((str(layer.file) for layer in layers if layer.package == GROUP), None)
@@ -267,12 +222,15 @@ def _rootless_recipe(layers: Sequence[Layer]) -> Problem:
     )
 
 
-def _from_hydra(error: Exception, command: str, recipes: Sequence[str]) -> Problem:
-    """A refusal of Hydra's own (a broken file, a defaults list that does not fit) on one line."""
+def _refusal(error: Exception, loader: ConfigLoaderImpl, command: str, recipes: Sequence[str]) -> Problem:
+    """What Hydra refuses itself (a broken file, a defaults list that does not fit), on one line."""
     origin = ", ".join(recipes) or None
+    if isinstance(error, yaml.MarkedYAMLError):
+        return broken_yaml(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        hint = suggestion(name, error.options or (), prefix=f"{group}/")
+        options = [option for option in loader.get_group_options(group) if not option.startswith("_")]
+        hint = suggestion(name, options, prefix=f"{group}/" if group else "")
         return Problem(path=error.missing_cfg_file, origin=origin, message=f"there is no such config; {hint}")
     lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines() if line.strip()]
     cause = error.__cause__

@@ -82,13 +82,13 @@ def _run_command(body: Body, config_name: str) -> None:
 
     from chatmusician.config.composition import search_path
     from chatmusician.config.paths import conf_dir
-    from chatmusician.config.recipes import register_recipes
+    from chatmusician.config.recipes import commands_served, register_recipes
 
     parser = get_args_parser()
     parser.prog = f"python -m chatmusician.{config_name}"
     arguments = parser.parse_args()
     conf = Path(arguments.config_path).resolve() if arguments.config_path else conf_dir()
-    register_recipes()
+    register_recipes(commands=commands_served(conf, config_name))
     if arguments.hydra_help or arguments.info or arguments.shell_completion or arguments.experimental_rerun:
         _inform(body, conf, config_name)
         return
@@ -110,8 +110,9 @@ def _inform(body: Body, conf: Path, config_name: str) -> None:
 def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body: Body) -> None:
     from hydra.types import RunMode
 
-    from chatmusician.config.composition import accept, accept_sweep
+    from chatmusician.config.composition import accept
     from chatmusician.config.help import help_text
+    from chatmusician.config.sweeps import accept_sweep
 
     loader, overrides = hydra.config_loader, list(arguments.overrides)
     if arguments.help:

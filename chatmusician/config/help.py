@@ -26,7 +26,8 @@ def help_text(loader: ConfigLoaderImpl, command: str, description: str) -> str:
     """What ``python -m chatmusician.COMMAND --help`` prints."""
     chosen = loader.compute_defaults_list(command, [], RunMode.RUN).overrides.known_choices
     groups = {key: option for key, option in chosen.items() if not key.startswith("hydra/")}
-    recipes = [header for path in recipe_paths() if (header := read_header(path)).command == command]
+    available = loader.get_group_options(GROUP)
+    recipes = [read_header(path) for path in recipe_paths() if path.stem in available]
     module = f"python -m chatmusician.{command}"
     primary = _primary_lines(loader, command)
     parts = [
@@ -34,7 +35,7 @@ def help_text(loader: ConfigLoaderImpl, command: str, description: str) -> str:
         description,
         _section("groups (* is the default)", _group_lines(loader, groups)),
         _section("keys, with their defaults", _key_lines(primary)),
-        _section(f"recipes (+{GROUP}=NAME)", _recipe_lines([*recipes], _own_recipes(loader, recipes))),
+        _section(f"recipes (+{GROUP}=NAME)", _recipe_lines(recipes, available)),
         _section("flags", _FLAGS.splitlines()),
         _section("examples", _examples(module, primary, recipes)),
     ]
@@ -55,16 +56,12 @@ def _group_lines(loader: ConfigLoaderImpl, groups: dict[str, str | None]) -> lis
     return lines
 
 
-def _own_recipes(loader: ConfigLoaderImpl, recipes: Sequence[RecipeHeader]) -> list[str]:
-    """Names of recipes that are not this project's: those of ``--config-dir``."""
-    ours = {path.stem for path in recipe_paths()} | {recipe.name for recipe in recipes}
-    return [name for name in loader.get_group_options(GROUP) if name not in ours]
-
-
-def _recipe_lines(recipes: Sequence[RecipeHeader], own: Sequence[str]) -> list[str]:
-    width = max((len(name) for name in [*(recipe.name for recipe in recipes), *own]), default=0) + 2
+def _recipe_lines(recipes: Sequence[RecipeHeader], available: Sequence[str]) -> list[str]:
+    """This project's recipes with their summaries, then those that only ``--config-dir`` has."""
+    width = max((len(name) for name in available), default=0) + 2
+    ours = {recipe.name for recipe in recipes}
     lines = [f"{recipe.name:<{width}}{recipe.summary}".rstrip() for recipe in recipes]
-    return lines + [f"{name:<{width}}(from --config-dir)" for name in own]
+    return lines + [f"{name:<{width}}(from --config-dir)" for name in available if name not in ours]
 
 
 def _primary_lines(loader: ConfigLoaderImpl, command: str) -> list[str]:

@@ -14,8 +14,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, ListConfig, Node
 
+from chatmusician.config.paths import experiments_dir
 from chatmusician.config.problems import Problem, suggestion
-from chatmusician.config.recipes import GROUP
+from chatmusician.config.recipes import GROUP, read_header
 from chatmusician.config.signatures import UnknownTargetError, read_signature
 
 ORIGIN = "command line"
@@ -114,10 +115,17 @@ def _choice_mistake(loader: ConfigLoaderImpl, override: Override, command: str) 
         if loader.repository.config_exists(f"{group}/{option}"):
             continue
         if group == GROUP:
-            listing = f"list the recipes with python -m chatmusician.{command} --help"
-            return f"there is no recipe '{option}'; {suggestion(str(option), options)} {listing}"
+            return _no_recipe(str(option), options, command)
         return f"the group has no option '{option}'; {suggestion(str(option), options, prefix=f'{group}=')}"
     return None
+
+
+def _no_recipe(name: str, options: Sequence[str], command: str) -> str:
+    path = experiments_dir() / f"{name}.yaml"
+    if path.is_file():
+        return f"this recipe is for python -m chatmusician.{read_header(path).command}"
+    listing = f"list the recipes with python -m chatmusician.{command} --help"
+    return f"there is no recipe '{name}'; {suggestion(name, options)} {listing}"
 
 
 def _value_mistake(override: Override, base: DictConfig) -> str | None:

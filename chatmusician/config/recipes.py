@@ -12,14 +12,17 @@ The first line of a recipe says how to run it, the comment lines after it what i
 
 import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatmusician.config.paths import experiments_dir
+from chatmusician.config.problems import ConfigError, Problem
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
+    import yaml
     from omegaconf import DictConfig
 
 GROUP = "experiment"
@@ -57,31 +60,59 @@ def read_header(path: Path) -> RecipeHeader:
 
 
 def load_recipe(path: Path) -> "DictConfig":
-    """Reads a recipe's YAML. Raises UserError with file and line if it is broken or not a mapping."""
+    """Reads a recipe's YAML. Raises ConfigError with file and line if it is broken or not a mapping."""
     import yaml
     from omegaconf import DictConfig, OmegaConf
 
     try:
         recipe = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not valid YAML, {error.problem}; correct the file") from error
+        raise ConfigError([broken_yaml(error)]) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        message = f"not UTF-8 text ({error.reason}); save it as UTF-8"
+        raise ConfigError([Problem(path=str(path), message=message)]) from error
     if not isinstance(recipe, DictConfig):
-        raise UserError(f"{path}:1: a recipe is a mapping of keys to values, not a list; correct the file")
+        message = "a recipe is a mapping of keys to values, not a list; correct the file"
+        raise ConfigError([Problem(path=f"{path}:1", message=message)])
     return recipe
 
 
-def register_recipes(directory: Path | None = None) -> None:
-    """Makes every recipe of the folder an option of the group ``experiment``; calling it again does no harm.
+def broken_yaml(error: "yaml.MarkedYAMLError") -> Problem:
+    """What a YAML parser says about a file, on one line."""
+    mark = error.problem_mark or error.context_mark
+    place = f"{mark.name}:{mark.line + 1}" if mark else "a YAML file"
+    return Problem(path=place, message=f"not valid YAML, {error.problem or error.context}; correct the file")
+
+
+def register_recipes(directory: Path | None = None, *, commands: Collection[str] | None = None) -> None:
+    """Makes the recipes of a folder options of the group ``experiment``, and no others; calling it again does no harm.
 
     The file is kept as the provider of the entry, for messages that point into it.
 
-    Raises UserError with file and line for a recipe that cannot be read.
+    Args:
+        directory: of the recipes; default: those of this project.
+        commands: only recipes whose first line names one of these, so that ``glob(*)`` matches what can be run.
+
+    Raises:
+        ConfigError: with file and line, for a recipe that cannot be read.
     """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
+    store.repo[GROUP] = {}
     for path in recipe_paths(directory):
-        store.store(group=GROUP, name=path.stem, node=load_recipe(path), package="_global_", provider=str(path))
+        if commands is None or read_header(path).command in commands:
+            store.store(group=GROUP, name=path.stem, node=load_recipe(path), package="_global_", provider=str(path))
+
+
+def commands_served(conf: Path, command: str) -> frozenset[str]:
+    """The commands whose recipes a command takes: its own, and those of a primary config that its own builds on.
+
+    ``prepare.yaml`` with ``defaults: [train, _self_]`` takes the recipes of ``train``.
+    """
+    from omegaconf import OmegaConf
+
+    path = conf / f"{command}.yaml"
+    defaults = OmegaConf.load(path).get("defaults", []) if path.is_file() else []
+    bases = [entry for entry in defaults if isinstance(entry, str) and (conf / f"{entry}.yaml").is_file()]
+    return frozenset({command}).union(*(commands_served(conf, base) for base in bases))

@@ -10,6 +10,7 @@ The rules, for the whole tree below the root (the node ``hydra`` is Hydra's own)
 * Inside a call, an argument annotated as ``dict``, ``Mapping``, ``Any`` or ``object``, or not annotated, is free-form:
   a mapping given to it (a DeepSpeed config, overrides of a model's config) may have any keys. So may what goes to
   ``**kwargs``.
+* Where a mapping is declared outside a call, a mapping or null must stand.
 * ``???`` must have been set, and interpolations must resolve.
 
 Nodes with ``_target_`` are held to the first rule wherever they are, in lists and free-form mappings too. The types of
@@ -66,7 +67,18 @@ def _mapping_problems(
             continue
         free = signature is not None and _is_free_form(signature, str(key))
         declared = None if free else _child(schema, str(key))
-        yield from _value_problems(_child(node, key), declared, (*path, str(key)), allow_missing)
+        value = _child(node, key)
+        if signature is None and _replaces_node(value, declared):
+            message = "a mapping is declared here: give a mapping, a node with _target_, or null"
+            yield Problem(path=dotted_path((*path, str(key))), message=message)
+        yield from _value_problems(value, declared, (*path, str(key)), allow_missing)
+
+
+def _replaces_node(value: Node | None, schema: Node | None) -> bool:
+    """Whether a number, a text or a list stands where keys are declared; null is the way to leave a node out."""
+    if value is None or isinstance(value, DictConfig) or value._is_none() or value._is_interpolation():
+        return False
+    return isinstance(schema, DictConfig) and not schema._is_none() and not value._is_missing()
 
 
 def _value_problems(
@@ -138,7 +150,8 @@ def _not_given(signature: Signature, node: DictConfig) -> list[str]:
     given = len(positional) if positional is not None else 0
     in_order = [*signature.positional_only, *(parameter.name for parameter in signature.parameters)]
     required = {*signature.positional_only, *(p.name for p in signature.parameters if p.required)}
-    return [name for name in in_order[given:] if name in required and name not in node]
+    keys = {str(key) for key in node}  # ``name in node`` is false for a value that is ???
+    return [name for name in in_order[given:] if name in required and name not in keys]
 
 
 def _undeclared(node: DictConfig, schema: Node | None, path: tuple[str, ...]) -> Iterator[Problem]:

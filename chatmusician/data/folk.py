@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chatmusician.data.documents import Document, chat_document, plain_document
-from chatmusician.data.instructions import find_tasks
+from chatmusician.data.instructions import Example, find_tasks
 from chatmusician.data.preparation import Rejection
 from chatmusician.errors import UserError
 from chatmusician.music.checks import check_tune
@@ -101,20 +101,20 @@ class FolkTunes:
     ) -> None:
         if keys < 1:
             raise UserError(f"corpus.keys={keys}: a tune is written in at least 1 key, its own")
-        self._collections = FolkCollections(collections=tuple(collections), held_out=held_out)
+        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out)
         self._keys = keys
 
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.preparation.Corpus`."""
-        return {"kind": "tunes", "keys": self._keys, **self._collections.describe()}
+        return {"kind": "tunes", "keys": self._keys, **self.collections.describe()}
 
     def rejections(self) -> Sequence[Rejection]:
         """See `FolkCollections.rejections`."""
-        return self._collections.rejections()
+        return self.collections.rejections()
 
     def documents(self, split: str) -> Iterator[Document]:
         """The tunes of a split as plain documents."""
-        tunes = self._collections.tunes(split)
+        tunes = self.collections.tunes(split)
         for copy in range(self._keys if split == "train" else 1):
             for tune in tunes:
                 abc = tune.abc if copy == 0 else _in_other_key(tune.abc, copy)
@@ -125,7 +125,8 @@ class FolkTunes:
 class FolkTasks:
     """Fine-tuning documents: each tune with each of the instruction tasks it allows.
 
-    ``keys`` as in `FolkTunes`; copy k of a tune asks its tasks in the k-th key.
+    ``keys`` as in `FolkTunes`; copy k of a tune asks its tasks in the k-th key. ``per_tune`` is how many of the tasks a
+    training tune is asked in each key, chosen by lot; None asks all.
     """
 
     def __init__(
@@ -135,35 +136,51 @@ class FolkTasks:
         collections: Sequence[str] = COLLECTIONS,
         held_out: float = 0.05,
         keys: int = 1,
+        per_tune: int | None = None,
     ) -> None:
         if keys < 1:
             raise UserError(f"corpus.keys={keys}: a tune is written in at least 1 key, its own")
-        self._collections = FolkCollections(collections=tuple(collections), held_out=held_out)
+        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out)
         self._tasks = find_tasks(tasks)
         self._keys = keys
+        self._per_tune = per_tune
 
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.preparation.Corpus`."""
         tasks = [task.name for task in self._tasks]
-        return {"kind": "tasks", "tasks": tasks, "keys": self._keys, **self._collections.describe()}
+        asked = {"tasks": tasks, "keys": self._keys, "per_tune": self._per_tune}
+        return {"kind": "tasks", **asked, **self.collections.describe()}
 
     def rejections(self) -> Sequence[Rejection]:
         """See `FolkCollections.rejections`."""
-        return self._collections.rejections()
+        return self.collections.rejections()
 
     def documents(self, split: str) -> Iterator[Document]:
         """Questions and answers as one-turn conversations; ``source`` is the task."""
-        tunes = self._collections.tunes(split)
+        for example, origin in self._examples(split):
+            yield chat_document(example.question, example.answer, source=example.task, origin=origin)
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """The questions and answers themselves, for evaluation."""
+        return (example for example, _ in self._examples(split))
+
+    def _examples(self, split: str) -> Iterator[tuple[Example, str]]:
+        tunes = self.collections.tunes(split)
         for copy in range(self._keys if split == "train" else 1):
             for tune in tunes:
                 abc = tune.abc if copy == 0 else _in_other_key(tune.abc, copy)
-                if abc is not None:
-                    yield from self._conversations(parse_tune(abc), tune.origin)
+                if abc is None:
+                    continue
+                parsed = parse_tune(abc)
+                examples = [example for task in self._tasks if (example := task.example(parsed)) is not None]
+                if self._per_tune is not None and split == "train":
+                    examples = sorted(examples, key=_lot)[: self._per_tune]
+                for example in examples:
+                    yield example, tune.origin
 
-    def _conversations(self, tune: Tune, origin: str) -> Iterator[Document]:
-        for task in self._tasks:
-            if (example := task.example(tune)) is not None:
-                yield chat_document(example.question, example.answer, source=task.name, origin=origin)
+
+def _lot(example: Example) -> bytes:
+    return hashlib.sha256((example.task + example.answer).encode()).digest()
 
 
 def _in_other_key(abc: str, copy: int) -> str | None:

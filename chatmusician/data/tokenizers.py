@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +60,17 @@ class PretrainedTokenizer:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTokenizer:
-    """A byte-level BPE of ``vocab_size`` pieces, trained on the documents and kept beside the shards."""
+    """A byte-level BPE of ``vocab_size`` pieces, trained on the first documents and kept beside the shards."""
 
     vocab_size: int
+    documents: int = 8000
+    """How many documents it is trained on."""
 
     def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":
         """Load ``directory/tokenizer``, training it first if it is not there."""
         folder = directory / "tokenizer"
         if not (folder / "tokenizer_config.json").exists():
-            tokenizer = train_bpe((document.text for document in documents), vocab_size=self.vocab_size)
+            tokenizer = train_bpe((document.text for document in islice(documents, self.documents)), vocab_size=self.vocab_size)
             partial = folder.with_name("tokenizer.partial")
             tokenizer.save_pretrained(partial)
             os.replace(partial, folder)

@@ -22,6 +22,7 @@ from transformers import DynamicCache
 from chatmusician.errors import UserError
 from chatmusician.generation.cache import AlignedCache
 from chatmusician.generation.decoding import Decoding
+from chatmusician.generation.llama_step import LlamaStep
 from chatmusician.generation.sampling import next_tokens, row_uniforms
 
 
@@ -56,6 +57,11 @@ class _Live:
     token: int
     count: int
 
+    @property
+    def position(self) -> int:
+        """Of the newest token, in prompt and answer."""
+        return len(self.row.prompt_ids) + self.count - 1
+
 
 class _Batch:
     """The live rows with their tensors; slot s of every tensor belongs to ``live[s]``.
@@ -66,6 +72,7 @@ class _Batch:
     def __init__(self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int) -> None:
         self.model, self.decoding, self.eos = model, decoding, frozenset(eos_ids)
         self.device = model.device
+        self.small = LlamaStep(model) if LlamaStep.suits(model) else None
         self.eos_ids = torch.tensor(sorted(eos_ids), device=self.device)
         self.cache = AlignedCache(rows=slots)
         self.live: list[_Live] = []
@@ -94,17 +101,18 @@ class _Batch:
     def step(self) -> list[Drawn]:
         """One token for every live row; rows that are done leave."""
         self.cache.prepare()
-        tokens = torch.tensor([[live.token] for live in self.live], device=self.device)  # [B, 1]
-        positions = torch.tensor(
-            [[len(live.row.prompt_ids) + live.count - 1] for live in self.live], device=self.device
-        )  # [B, 1]
-        logits = self.model(
-            input_ids=tokens,
-            position_ids=positions,
-            attention_mask=self.cache.mask(),
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
+        tokens = torch.tensor([live.token for live in self.live], device=self.device)  # [B]
+        positions = torch.tensor([live.position for live in self.live], device=self.device)  # [B]
+        if self.small is not None:
+            logits = self.small(tokens, positions, self.cache)  # [B, V]
+        else:
+            logits = self.model(
+                input_ids=tokens[:, None],
+                position_ids=positions[:, None],
+                attention_mask=self.cache.mask(),
+                past_key_values=self.cache,
+                use_cache=True,
+            ).logits[:, -1]
         self.cache.advance()
         drawn = self._draw(logits, slice(0, len(self.live)))
         for slot in reversed(range(len(drawn))):

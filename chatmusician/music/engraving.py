@@ -2,7 +2,7 @@
 
     abcm2ps, where it is on PATH                    endings, parts, voices, line breaks: all of ABC
     else verovio on ABC                             one voice in one key; 0.2 s
-    else music21 to MusicXML, verovio on that       several voices, changes of key or meter; 1.5 s
+    else music21 to MusicXML, verovio on that       several voices, changes of key; 1 to 1.5 s
 
 A tune that one way cannot read goes the next, and `Engraving.notes` says so: nothing falls back in silence. The default
 installation has no abcm2ps and needs no system library: PNG is drawn by resvg with the fonts in matplotlib.
@@ -117,7 +117,8 @@ def _by_abcm2ps(abc: str) -> Engraving:
     pictures = [content for name, content in sorted(result.files.items()) if name.endswith(".svg")]
     if not pictures:
         raise ToolError(f"abcm2ps drew nothing ({last_line(result.stderr)}); check the notation")
-    return Engraving(svg=pictures[0].decode(errors="replace"), engraver="abcm2ps", notes=())
+    svg = re.sub(r"<!--.*?-->\n?", "", pictures[0].decode(errors="replace"))  # they hold the date and the bare title
+    return Engraving(svg=svg, engraver="abcm2ps", notes=())
 
 
 def _by_verovio(abc: str) -> Engraving:

@@ -1,9 +1,9 @@
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from chatmusician.config.composition import accept_sweep, compose, search_path
+from chatmusician.config.composition import compose, search_path
 from chatmusician.config.problems import ConfigError
-from chatmusician.errors import UserError
+from chatmusician.config.sweeps import accept_sweep
 
 FILES = {
     "conf/train.yaml": """
@@ -32,6 +32,10 @@ FILES = {
         rate:
           _target_: lightning.pytorch.callbacks.LearningRateMonitor
           logging_interval: step
+    """,
+    "conf/model/broken.yaml": """
+        hidden: [64
+        dropout: 0
     """,
     "conf/extras/metronome.yaml": """
         tempo: 60
@@ -172,6 +176,13 @@ def test_every_mistake_of_overrides_and_recipe_is_reported_with_its_place(folder
         ),
         ("+experiment=lost", "model/lama (+experiment=lost): there is no such config; did you mean model/llama?"),
         ("trainer.limit_val_batches=1", "that the config does not set: write +trainer.limit_val_batches=1"),
+        ("trainer=3", "trainer (command line): a mapping is declared here"),
+        ("hydra.run.dir=${sed}", "hydra.run.dir (command line): cannot be resolved: Interpolation key 'sed' not found"),
+        ("hydra.job.chdir=maybe", "Value 'maybe' is not a valid bool"),
+        (
+            "model=broken",
+            "conf/model/broken.yaml:2: not valid YAML, expected ',' or ']', but got ':'",
+        ),
         ("~trainer.max_steps_", "did you mean trainer.max_steps?"),
     ],
 )
@@ -235,5 +246,5 @@ def test_a_glob_that_matches_nothing(folder):
 
 
 def test_a_folder_of_recipes_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"--config-dir .*nowhere is not a folder"):
+    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: not a folder"):
         compose("train", conf=tmp_path, config_dir=tmp_path / "nowhere")

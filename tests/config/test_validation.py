@@ -59,6 +59,7 @@ def test_one_mistake_is_one_line():
             "x.save_dir",
             "CSVLogger requires it: set it with +x.save_dir",
         ),
+        ({"_target_": LOGGER, "save_dir": "???"}, "x.save_dir", "a value is required: set it with x.save_dir=..."),
         ({"_target_": TRAINER, "_recusive_": False}, "x._recusive_", "did you mean x._recursive_?"),
         ({"_target_": "builtins.dict", "_partail_": True}, "x._partail_", "did you mean x._partial_?"),
     ],

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from bases import MODULES, make_base
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from chatmusician.data.tokenizers import train_bpe
 from chatmusician.export.saving import save_model_folder
-
-MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @dataclass(frozen=True)
@@ -28,25 +27,6 @@ class Pair:
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
     return train_bpe(["Human: Compose. </s> Assistant: X:1\nK:D\n|: d2fd Adfd :|"], vocab_size=280)
-
-
-def make_base(vocabulary: int, **options: Any) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-        **options,
-    )
-    return LlamaForCausalLM(config).eval()
 
 
 def randomise(model: PeftModel) -> None:

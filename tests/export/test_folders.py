@@ -110,7 +110,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 def test_a_shard_that_lacks_a_tensor_is_named(tmp_path: Path) -> None:
     make_sharded(tmp_path)
     save_file({"other": torch.ones(4)}, tmp_path / "model-00003-of-00003.safetensors")
-    with pytest.raises(UserError, match="model-00003-of-00003.safetensors lacks the tensor c that"):
+    with pytest.raises(UserError, match=r"model-00003-of-00003\.safetensors lacks the tensor c that"):
         tensor_files(tmp_path)
 
 

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tiny import EOS, make_model
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.data.prompts import Turn
 from chatmusician.errors import UserError
+from chatmusician.export.merging import merge_adapter
 from chatmusician.generation.chat import Conversation
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Generator
@@ -181,3 +183,20 @@ def test_history_reaches_the_model(model: LlamaForCausalLM, tokenizer: PreTraine
     past = Prompt(text="Go on", history=(Turn(question="Compose a jig", answer="X:1"),))
     without, with_past = generator.generate([Prompt(text="Go on"), past], decoding)
     assert without.text != with_past.text
+
+
+def test_an_unmerged_adapter_answers_as_the_merged_model(
+    model_folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """The unmerged model takes transformers' forward, the merged one the written-out step."""
+    torch.manual_seed(1)
+    lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "up_proj"], init_lora_weights=False)
+    get_peft_model(make_model(len(tokenizer)), lora).save_pretrained(tmp_path / "adapter")
+    merge_adapter(base=model_folder, adapter=tmp_path / "adapter", output=tmp_path / "merged")
+    decoding = Decoding(temperature=0.7, max_new_tokens=25)
+    unmerged = load_generator(model=str(model_folder), adapter=str(tmp_path / "adapter"), device="cpu", batch_size=3)
+    merged = load_generator(model=str(tmp_path / "merged"), device="cpu", batch_size=3)
+    base = load_generator(model=str(model_folder), device="cpu")
+    texts = [answer.text for answer in unmerged.generate(QUESTIONS, decoding)]
+    assert texts == [answer.text for answer in merged.generate(QUESTIONS, decoding)]
+    assert texts != [answer.text for answer in base.generate(QUESTIONS, decoding)]

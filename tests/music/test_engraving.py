@@ -50,6 +50,11 @@ def test_one_voice_is_drawn_whole() -> None:
 
 
 @pytest.mark.usefixtures("no_abcm2ps")
+def test_same_tune_gives_same_picture() -> None:
+    assert engrave_svg(HEADER + "GABc|\n") == engrave_svg(HEADER + "GABc|\n")
+
+
+@pytest.mark.usefixtures("no_abcm2ps")
 def test_voices_stand_one_above_the_other() -> None:
     abc = (
         "X:1\nT:Duo\nM:4/4\nL:1/4\nV:S clef=treble\nV:B clef=bass\nK:C\n[V:S]cdef|\n[V:B]C,2G,2|\n[V:S]g4|\n[V:B]C,4|\n"
@@ -102,7 +107,7 @@ def install_abcm2ps(folder: Path, script: str) -> None:
 
 
 def test_an_installed_abcm2ps_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    install_abcm2ps(tmp_path, 'read first <tune.abc; echo "<svg>$first $*</svg>" >score001.svg')
+    install_abcm2ps(tmp_path, 'read first <tune.abc; echo "<svg><!-- today -->$first $*</svg>" >score001.svg')
     monkeypatch.setenv("PATH", str(tmp_path))
     engraving = engrave_svg(HEADER + "GABc|\n")
     assert engraving.engraver == "abcm2ps"

@@ -29,7 +29,7 @@ OPTIONS = {
     "pageMarginTop": 60,
     "pageWidth": 2100,
     "scale": 40,
-    "svgViewBox": False,
+    "xmlIdSeed": 1,  # element names are random otherwise, and no two pictures of a tune the same
 }
 
 

@@ -1,0 +1,109 @@
+"""The one-token step of a small LLaMA, written out.
+
+A model of a few million parameters spends most of a step not in its matrices but between them: module calls, hooks,
+mask construction and some 40 small tensor operations a layer. `LlamaStep` computes the same numbers with half the
+operations, and query, key and value (gate and up likewise) in one product each. That takes a second copy of those
+weights, which is why larger models, where the matrices are what costs, keep transformers' own forward.
+
+    h [B, D] -> for each layer:  h += O attention(rope(Q n(h)), rope(K n(h)), V n(h));  h += Down(silu(Gate m(h)) * Up
+    m(h))
+
+Letters: B rows, D width, A attention heads, H key-value heads, E head dimensions, P positions, V vocabulary entries.
+n and m are the layer's root-mean-square norms.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LlamaForCausalLM
+
+from chatmusician.generation.cache import AlignedCache
+
+LARGEST = 50_000_000
+"""Parameters up to which the copy of the weights is worth its memory (200 MB in float32)."""
+
+STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary embedding whose angles depend on the position alone, and not on the length so far."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's weights."""
+
+    attention_norm: Tensor
+    qkv: Tensor  # [(A + 2 H) E, D]
+    out: Tensor  # [D, A E]
+    mlp_norm: Tensor
+    gate_up: Tensor  # [2 F, D]
+    down: Tensor  # [D, F]
+
+
+class LlamaStep:
+    """A step of ``model``, with its weights as they are now. Make a new one when they have changed."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        config = model.config
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = model.model.layers[0].self_attn.head_dim
+        self.eps = config.rms_norm_eps
+        self.embedding = model.model.embed_tokens.weight
+        self.norm, self.head = model.model.norm.weight, model.lm_head.weight
+        self.layers = [_fuse(layer) for layer in model.model.layers]
+        positions = torch.arange(config.max_position_embeddings, device=self.embedding.device)[None]
+        cos, sin = model.model.rotary_emb(self.embedding, position_ids=positions)  # [1, P, E]
+        half = self.head_dim // 2
+        self.cos = cos[0]
+        self.sin = torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)  # the minus of the rotation
+
+    @staticmethod
+    def suits(model: Any) -> bool:
+        """Whether ``model`` is small enough, and of the plain form that is written out here."""
+        if type(model) is not LlamaForCausalLM:
+            return False
+        config = model.config
+        rope = (config.rope_parameters or {}).get("rope_type", "default")
+        plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
+        linear = [module for name, module in model.named_modules() if name.endswith("_proj")]
+        return (
+            plain
+            and rope in STATIC_ROPE
+            and all(type(module) is nn.Linear for module in linear)
+            and sum(parameter.numel() for parameter in model.parameters()) <= LARGEST
+        )
+
+    def __call__(self, tokens: Tensor, positions: Tensor, cache: AlignedCache) -> Tensor:
+        """Logits ``[B, V]`` after ``tokens [B]`` at ``positions [B]``; their keys and values go into ``cache``."""
+        rows, width = tokens.shape[0], (self.embedding.shape[1],)
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [B, 1, E]
+        rotated, half = self.heads + self.kv_heads, self.head_dim // 2
+        mask = cache.mask()
+        h = F.embedding(tokens, self.embedding)  # [B, D]
+        for index, layer in enumerate(self.layers):
+            normed = F.rms_norm(h, width, layer.attention_norm, self.eps)
+            qkv = F.linear(normed, layer.qkv).view(rows, rotated + self.kv_heads, self.head_dim)
+            qk = qkv[:, :rotated]  # [B, A + H, E]
+            qk = qk * cos + qk.roll(half, -1) * sin
+            keys, values = cache.update(qk[:, self.heads :, None], qkv[:, rotated:, None], index)
+            attended = F.scaled_dot_product_attention(
+                qk[:, : self.heads, None], keys, values, mask, enable_gqa=self.heads != self.kv_heads
+            )
+            h = h + F.linear(attended.view(rows, -1), layer.out)
+            normed = F.rms_norm(h, width, layer.mlp_norm, self.eps)
+            gate, up = F.linear(normed, layer.gate_up).chunk(2, -1)
+            h = h + F.linear(F.silu(gate) * up, layer.down)
+        return F.linear(F.rms_norm(h, width, self.norm, self.eps), self.head)
+
+
+def _fuse(layer: Any) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return _Layer(
+        attention_norm=layer.input_layernorm.weight,
+        qkv=torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]),
+        out=attention.o_proj.weight,
+        mlp_norm=layer.post_attention_layernorm.weight,
+        gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+        down=mlp.down_proj.weight,
+    )
