@@ -24,6 +24,7 @@ caller can see the exception; the flags that only inform are handed to ``hydra.m
 """
 
 import argparse
+import copy
 import functools
 import inspect
 import sys
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.config.failures import reported, terminable
+from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -88,6 +90,7 @@ def _run_command(body: Body, config_name: str) -> None:
     parser.prog = f"python -m chatmusician.{config_name}"
     arguments = parser.parse_args()
     conf = Path(arguments.config_path).resolve() if arguments.config_path else conf_dir()
+    config_name = arguments.config_name or config_name
     register_recipes(commands=commands_served(conf, config_name))
     if arguments.hydra_help or arguments.info or arguments.shell_completion or arguments.experimental_rerun:
         _inform(body, conf, config_name)
@@ -96,7 +99,7 @@ def _run_command(body: Body, config_name: str) -> None:
     config_dir = Path(arguments.config_dir) if arguments.config_dir else None
     hydra = Hydra.create_main_hydra2(task_name=config_name, config_search_path=search_path(conf, config_dir))
     try:
-        _dispatch(hydra, arguments, arguments.config_name or config_name, body)
+        _dispatch(hydra, arguments, config_name, body)
     finally:
         GlobalHydra.instance().clear()
 
@@ -118,19 +121,30 @@ def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body:
     if arguments.help:
         print(help_text(loader, config_name, _description(body)))
     elif arguments.cfg:
-        accept(loader, config_name, overrides, allow_missing=True)
-        hydra.show_cfg(
-            config_name=config_name,
-            overrides=overrides,
-            cfg_type=arguments.cfg,
-            package=arguments.package,
-            resolve=arguments.resolve,
-        )
+        _show(hydra, accept(loader, config_name, overrides, allow_missing=True), arguments)
     elif arguments.multirun or hydra.get_mode(config_name, overrides) == RunMode.MULTIRUN:
         accept_sweep(loader, config_name, overrides)
         hydra.multirun(config_name, _job(body), [*overrides, "hydra.mode=MULTIRUN"])
     else:
         _run_one(hydra, accept(loader, config_name, overrides), config_name, _job(body))
+
+
+def _show(hydra: Any, cfg: "DictConfig", arguments: argparse.Namespace) -> None:
+    """Prints an accepted config as ``--cfg``, ``--package`` and ``--resolve`` ask."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import Container, OmegaConf
+
+    HydraConfig.instance().set_config(copy.deepcopy(cfg))
+    OmegaConf.set_readonly(cfg.hydra, None)
+    shown: Any = hydra.get_sanitized_cfg(cfg, arguments.cfg)
+    if arguments.package not in (None, "_global_"):
+        shown = OmegaConf.select(shown, arguments.package)
+        if shown is None:
+            raise UserError(f"--package {arguments.package}: the config has no such key, or it is null")
+    if isinstance(shown, Container):
+        print(OmegaConf.to_yaml(shown, resolve=arguments.resolve), end="")
+    else:
+        print(shown)
 
 
 def _run_one(hydra: Any, cfg: "DictConfig", config_name: str, job: Body) -> None:

@@ -32,18 +32,26 @@ def _inside(path: str, package: str) -> list[str] | None:
 
 
 def _line(file: Path, keys: Sequence[str]) -> int | None:
-    """The 1-based line of a key in a YAML file."""
+    """The 1-based line of a key, or of an item of a list, in a YAML file."""
     with file.open(encoding="utf-8") as stream:
         node = yaml.compose(stream, Loader=yaml.SafeLoader)
     line = None
     for key in keys:
-        if not isinstance(node, yaml.MappingNode):
+        entry = _entry(node, key)
+        if entry is None:
             return None
-        pair = next(((name, value) for name, value in node.value if name.value == key), None)
-        if pair is None:
-            return None
-        line, node = pair[0].start_mark.line + 1, pair[1]
+        line, node = entry
     return line
+
+
+def _entry(node: yaml.Node | None, key: str) -> tuple[int, yaml.Node] | None:
+    """The line and the node of a key of a mapping or of an index of a list."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((name.start_mark.line + 1, value) for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+        item = node.value[int(key)]
+        return item.start_mark.line + 1, item
+    return None
 
 
 def _shown(file: Path) -> str:

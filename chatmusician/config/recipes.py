@@ -14,6 +14,7 @@ import re
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,19 @@ def register_recipes(directory: Path | None = None, *, commands: Collection[str]
     store.repo[GROUP] = {}
     for path in recipe_paths(directory):
         if commands is None or read_header(path).command in commands:
-            store.store(group=GROUP, name=path.stem, node=load_recipe(path), package="_global_", provider=str(path))
+            store.store(
+                group=GROUP,
+                name=path.stem,
+                node=_load_unchanged(path, path.stat().st_mtime_ns),
+                package="_global_",
+                provider=str(path),
+            )
+
+
+@cache
+def _load_unchanged(path: Path, _modified_ns: int) -> "DictConfig":
+    """Reading a recipe takes 10 ms, and a process may compose many configs."""
+    return load_recipe(path)
 
 
 def commands_served(conf: Path, command: str) -> frozenset[str]:
@@ -113,6 +126,6 @@ def commands_served(conf: Path, command: str) -> frozenset[str]:
     from omegaconf import OmegaConf
 
     path = conf / f"{command}.yaml"
-    defaults = OmegaConf.load(path).get("defaults", []) if path.is_file() else []
+    defaults = OmegaConf.select(OmegaConf.load(path), "defaults", default=[]) if path.is_file() else []
     bases = [entry for entry in defaults if isinstance(entry, str) and (conf / f"{entry}.yaml").is_file()]
     return frozenset({command}).union(*(commands_served(conf, base) for base in bases))

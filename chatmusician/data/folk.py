@@ -1,8 +1,9 @@
 """The folk corpus: about 4,400 one-voice tunes that music21 ships, read from the installed package by file.
 
-Flow: files -> tunes -> check -> layout -> one copy of each melody -> split by melody -> documents. Two tunes are the same
-melody if their notes take the same diatonic steps, whatever key or rhythm they are written in; the split is by a
-hash of that melody, so no tune, and no transposition of it, is on two sides, and adding a collection moves no tune.
+Flow: files -> tunes -> check -> layout -> one copy of each melody -> split by melody -> copies in other keys -> documents.
+Two tunes are the same melody if their notes take the same diatonic steps, whatever key or rhythm they are written in;
+the split is by a hash of that melody, so no tune, and no transposition of it, is on two sides, and adding a collection
+moves no tune.
 
 The collections are Ryan's Mammoth Collection (1883), O'Neill's Music of Ireland (1903), Aird's Airs (1782-1803) and
 miscellaneous folk tunes; music21 itself is not imported (which would take seconds).
@@ -10,27 +11,32 @@ miscellaneous folk tunes; music21 itself is not imported (which would take secon
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
+from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatmusician.data.documents import Document, chat_document, plain_document
-from chatmusician.data.instructions import Example, find_tasks
+from chatmusician.data.instructions import Example, LabelledTune, find_tasks
 from chatmusician.data.preparation import Rejection
 from chatmusician.errors import UserError
-from chatmusician.music.checks import check_tune
+from chatmusician.music.checks import check_body
 from chatmusician.music.keys import LETTERS
 from chatmusician.music.layout import lay_out
-from chatmusician.music.lexer import Kind, read_chord, read_note
-from chatmusician.music.transposition import transpose_tune
-from chatmusician.music.tunes import AbcError, Tune, parse_tune, split_tunes
+from chatmusician.music.lexer import Kind
+from chatmusician.music.pitches import notes_of
+from chatmusician.music.transposition import Transposer
+from chatmusician.music.tunes import AbcError, Tune, TuneText, parse_tune, split_tunes
 
 COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs", "miscFolk")
 
 TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
-"""Tonics that tunes are transposed to for augmentation, the usual ones first; keys up to four sharps or flats."""
+"""Tonics that tunes are transposed to for augmentation, the usual ones first."""
+
+MOST_ACCIDENTALS = 4
+"""Sharps or flats in the signature of a transposed copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,84 +55,95 @@ class FolkTune:
 
 @dataclass(frozen=True, kw_only=True)
 class FolkCollections:
-    """The tunes of some collections, split three ways.
+    """The tunes of some collections, split three ways, those of the training split in several keys.
 
     ``collections`` are folders of music21's corpus, or paths of folders or files of ABC. ``held_out`` is the share of
-    melodies that go to validation, and again to test.
+    melodies that go to validation, and again to test. ``keys`` counts a training tune's own key and the first of
+    `TONICS` that are left, without those whose signature has more than `MOST_ACCIDENTALS`.
 
     Raises:
-        UserError: a collection is not there or not readable, or a share is out of range.
+        UserError: a collection is not there or not readable, or a number is out of range.
     """
 
     collections: tuple[str, ...] = COLLECTIONS
     held_out: float = 0.05
+    keys: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 0.5:
             raise UserError(f"corpus.held_out={self.held_out}: use a share above 0 and below 0.5")
+        if self.keys < 1:
+            raise UserError(f"corpus.keys={self.keys}: a tune is written in at least 1 key, its own")
 
     def describe(self) -> dict[str, Any]:
-        """Collections with a hash of their content."""
+        """The settings, and a hash of the content of the collections."""
         content = hashlib.sha256()
-        for files in map(_files, self.collections):
-            for file in files:
-                content.update(file.name.encode() + b"\0" + _read(file))
-        hashed = content.hexdigest()[:16]
-        return {"collections": list(self.collections), "held_out": self.held_out, "content": hashed}
-
-    @cached_property
-    def _loaded(self) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
-        return _load(self.collections)
+        for file in self._files:
+            content.update(file.name.encode() + b"\0" + file.content)
+        return {
+            "collections": list(self.collections),
+            "held_out": self.held_out,
+            "keys": self.keys,
+            "content": content.hexdigest()[:16],
+        }
 
     def tunes(self, split: str) -> list[FolkTune]:
-        """The tunes of ``train``, ``validation`` or ``test``, in the order of the collections."""
+        """The tunes of ``train``, ``validation`` or ``test`` in their own keys, in the order of the collections."""
         bounds = {"validation": (0, self.held_out), "test": (self.held_out, 2 * self.held_out)}
         low, high = bounds.get(split, (2 * self.held_out, 1.0))
         return [tune for tune in self._loaded[0] if low <= tune.share() < high]
+
+    def tunes_in_keys(self, split: str) -> Iterator[FolkTune]:
+        """The tunes of a split, then those for training in a second key, then in a third, up to ``keys``.
+
+        So copies of one tune are far apart when documents are packed.
+        """
+        yield from self.tunes(split)
+        if split == "train":
+            for copies in zip_longest(*self._training_copies):
+                yield from (copy for copy in copies if copy is not None)
 
     def rejections(self) -> Sequence[Rejection]:
         """Tunes left out: they do not parse, have several voices, or repeat another's melody."""
         return self._loaded[1]
 
+    @cached_property
+    def _files(self) -> tuple["_AbcFile", ...]:
+        return tuple(file for collection in self.collections for file in _read_collection(collection))
+
+    @property
+    def _loaded(self) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
+        return _load(self._files)
+
+    @cached_property
+    def _training_copies(self) -> list[list[FolkTune | None]]:
+        return [_in_other_keys(tune, self.keys - 1) for tune in self.tunes("train")]
+
 
 class FolkTunes:
-    """Pretraining documents: the tunes themselves, and copies of the training tunes in other keys.
+    """Pretraining documents: the tunes themselves, and copies of the training tunes in other keys."""
 
-    Every tune is written in ``keys`` keys: its own and the first of `TONICS` that are left. The first copy of all
-    tunes comes before the second, so that copies of one tune are far apart when documents are packed.
-    """
-
-    def __init__(
-        self, *, collections: Sequence[str] = COLLECTIONS, held_out: float = 0.05, keys: int = 8
-    ) -> None:
-        if keys < 1:
-            raise UserError(f"corpus.keys={keys}: a tune is written in at least 1 key, its own")
-        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out)
-        self._keys = keys
+    def __init__(self, *, collections: Sequence[str] = COLLECTIONS, held_out: float = 0.05, keys: int = 8) -> None:
+        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out, keys=keys)
 
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.preparation.Corpus`."""
-        return {"kind": "tunes", "keys": self._keys, **self.collections.describe()}
+        return {"kind": "tunes", **self.collections.describe()}
 
     def rejections(self) -> Sequence[Rejection]:
         """See `FolkCollections.rejections`."""
         return self.collections.rejections()
 
     def documents(self, split: str) -> Iterator[Document]:
-        """The tunes of a split as plain documents."""
-        tunes = self.collections.tunes(split)
-        for copy in range(self._keys if split == "train" else 1):
-            for tune in tunes:
-                abc = tune.abc if copy == 0 else _in_other_key(tune.abc, copy)
-                if abc is not None:
-                    yield plain_document(abc, source=tune.collection, origin=tune.origin)
+        """The tunes of a split as plain documents; ``source`` is the collection."""
+        for tune in self.collections.tunes_in_keys(split):
+            yield plain_document(tune.abc, source=tune.collection, origin=tune.origin)
 
 
 class FolkTasks:
-    """Fine-tuning documents: each tune with each of the instruction tasks it allows.
+    """Fine-tuning documents: each tune with each of the instruction tasks it allows, once in every key.
 
-    ``keys`` as in `FolkTunes`; copy k of a tune asks its tasks in the k-th key. ``per_tune`` is how many of the tasks a
-    training tune is asked in each key, chosen by lot; None asks all.
+    ``per_tune`` is how many of the tasks a training tune is asked in each key, chosen by lot; None asks all.
     """
 
     def __init__(
@@ -138,17 +155,13 @@ class FolkTasks:
         keys: int = 1,
         per_tune: int | None = None,
     ) -> None:
-        if keys < 1:
-            raise UserError(f"corpus.keys={keys}: a tune is written in at least 1 key, its own")
-        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out)
+        self.collections = FolkCollections(collections=tuple(collections), held_out=held_out, keys=keys)
         self._tasks = find_tasks(tasks)
-        self._keys = keys
         self._per_tune = per_tune
 
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.preparation.Corpus`."""
-        tasks = [task.name for task in self._tasks]
-        asked = {"tasks": tasks, "keys": self._keys, "per_tune": self._per_tune}
+        asked = {"tasks": [task.name for task in self._tasks], "per_tune": self._per_tune}
         return {"kind": "tasks", **asked, **self.collections.describe()}
 
     def rejections(self) -> Sequence[Rejection]:
@@ -165,94 +178,92 @@ class FolkTasks:
         return (example for example, _ in self._examples(split))
 
     def _examples(self, split: str) -> Iterator[tuple[Example, str]]:
-        tunes = self.collections.tunes(split)
-        for copy in range(self._keys if split == "train" else 1):
-            for tune in tunes:
-                abc = tune.abc if copy == 0 else _in_other_key(tune.abc, copy)
-                if abc is None:
-                    continue
-                parsed = parse_tune(abc)
-                examples = [example for task in self._tasks if (example := task.example(parsed)) is not None]
-                if self._per_tune is not None and split == "train":
-                    examples = sorted(examples, key=_lot)[: self._per_tune]
-                for example in examples:
-                    yield example, tune.origin
+        for tune in self.collections.tunes_in_keys(split):
+            labelled = LabelledTune(parse_tune(tune.abc))
+            examples = [example for task in self._tasks if (example := task.example(labelled)) is not None]
+            if self._per_tune is not None and split == "train":
+                examples = sorted(examples, key=_lot)[: self._per_tune]
+            for example in examples:
+                yield example, tune.origin
 
 
 def _lot(example: Example) -> bytes:
     return hashlib.sha256((example.task + example.answer).encode()).digest()
 
 
-def _in_other_key(abc: str, copy: int) -> str | None:
-    """The tune on the ``copy``-th of the tonics that are not its own; None where that key has too many accidentals."""
-    key = parse_tune(abc).key
+def _in_other_keys(tune: FolkTune, count: int) -> list[FolkTune | None]:
+    """The tune on the first ``count`` tonics that are not its own; None for a key with too many accidentals."""
+    transposer = Transposer(tune.abc)
+    key = transposer.tune.key
     if not key.tonic:
-        return None
-    others = [tonic for tonic in TONICS if tonic != key.tonic]
-    if copy > len(others):
-        return None
-    try:
-        moved = transpose_tune(abc, tonic=others[copy - 1])
-    except UserError:
-        return None
-    return moved if abs(parse_tune(moved).key.sharps) <= 4 else None
+        return []
+    copies: list[FolkTune | None] = []
+    for tonic in [tonic for tonic in TONICS if tonic != key.tonic][:count]:
+        fits = abs(key.on(tonic).sharps) <= MOST_ACCIDENTALS
+        copies.append(replace(tune, abc=transposer.on(tonic)) if fits else None)
+    return copies
 
 
 def melody_of(tune: Tune) -> str:
     """The diatonic steps from note to note: what a melody keeps in every key, rhythm and layout."""
-    places = []
-    for token in tune.tokens:
-        if token.kind is Kind.NOTE:
-            note = read_note(token.text)
-        elif token.kind is Kind.CHORD:
-            note = read_chord(token.text).notes[0]
-        else:
-            continue
-        places.append(LETTERS.index(note.letter.upper()) + 7 * note.octave)
-    return ",".join(str(b - a) for a, b in zip(places, places[1:], strict=False))
+    sounding = (token for token in tune.tokens if token.kind is Kind.NOTE or token.kind is Kind.CHORD)
+    notes = (notes_of(token)[0] for token in sounding)
+    places = [LETTERS.index(note.letter) + 7 * note.octave for note in notes]
+    return ",".join([str(after - before) for before, after in pairwise(places)])
 
 
-@lru_cache(maxsize=4)
-def _load(collections: tuple[str, ...]) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
+class _AbcFile(NamedTuple):
+    collection: str
+    name: str
+    content: bytes
+
+
+@lru_cache(maxsize=2)
+def _load(files: tuple[_AbcFile, ...]) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
+    """The first tune of each melody, and what is left out. Cached: corpora of tunes and of tasks read the same files."""
     tunes: dict[str, FolkTune] = {}
     rejected = []
-    for collection in collections:
-        for file in _files(collection):
-            for text in split_tunes(_decode(_read(file)), source=file.name):
-                reason = ""
-                check = check_tune(text)
-                if not check.parses:
-                    reason = check.reason or "does not parse"
-                else:
-                    try:
-                        tune = parse_tune(text)
-                        abc, melody = lay_out(tune), melody_of(tune)
-                    except AbcError as error:
-                        reason = error.reason
-                    else:
-                        if melody in tunes:
-                            reason = f"same melody as {tunes[melody].origin}"
-                        else:
-                            origin = f"{collection}/{file.name}:{text.line}"
-                            tunes[melody] = FolkTune(
-                                abc=abc, collection=Path(collection).name, origin=origin, melody=melody
-                            )
-                if reason:
-                    rejected.append(Rejection(file=f"{collection}/{file.name}", line=text.line, reason=reason))
+    for file in files:
+        place = f"{file.collection}/{file.name}"
+        for text in split_tunes(_decode(file.content), source=file.name):
+            try:
+                tune = _folk_tune(text, file)
+            except AbcError as error:
+                reason = str(error)
+            else:
+                first = tunes.setdefault(tune.melody, tune)
+                if first is tune:
+                    continue
+                reason = f"same melody as {first.origin}"
+            rejected.append(Rejection(file=place, line=text.line, reason=reason))
     return tuple(tunes.values()), tuple(rejected)
 
 
-def _files(collection: str) -> list[Path]:
+def _folk_tune(text: TuneText, file: _AbcFile) -> FolkTune:
+    """Check a tune and lay it out."""
+    tune = parse_tune(text)
+    check_body(tune)
+    return FolkTune(
+        abc=lay_out(tune),
+        collection=Path(file.collection).name,
+        origin=f"{file.collection}/{file.name}:{text.line}",
+        melody=melody_of(tune),
+    )
+
+
+def _read_collection(collection: str) -> list[_AbcFile]:
     """The ABC files of a collection: a folder of music21's corpus, or a path."""
     folder = Path(collection)
     if not folder.exists() and len(folder.parts) == 1:
         folder = _music21_corpus() / collection
     files = [folder] if folder.is_file() else sorted(folder.glob("*.abc"))
     if not files:
-        raise UserError(
-            f"no ABC file in the collection {collection!r}; use a folder of ABC files or one of {', '.join(COLLECTIONS)}"
-        )
-    return files
+        known = ", ".join(COLLECTIONS)
+        raise UserError(f"no ABC file in the collection {collection!r}; use a folder of ABC files or one of {known}")
+    try:
+        return [_AbcFile(collection, file.name, file.read_bytes()) for file in files]
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}); use files that can be") from error
 
 
 def _music21_corpus() -> Path:
@@ -260,13 +271,6 @@ def _music21_corpus() -> Path:
     if spec is None or spec.origin is None:
         raise UserError("the folk tunes come with music21, which is not installed; run `pip install music21`")
     return Path(spec.origin).parent / "corpus"
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _decode(content: bytes) -> str:

@@ -1,16 +1,17 @@
 """Instruction tasks: questions with answers, made from tunes.
 
-The tasks are those of ChatMusician that one-voice tunes without chords allow (paper, Table 2); labels come from the tune
-itself (`chatmusician.music.form`, `chatmusician.music.motif`). Each task has several paraphrases of its instruction. Which
-paraphrase a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
+The tasks are those of ChatMusician that one-voice tunes without chords allow (paper, Table 2); labels come from the
+tune itself (`chatmusician.music.form`, `chatmusician.music.motif`). Each task has several paraphrases of its
+instruction. Which paraphrase a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from chatmusician.errors import UserError
-from chatmusician.music.form import form_letters, form_terms
+from chatmusician.music.form import form_letters, terms_of_letters
 from chatmusician.music.layout import lay_out, short_key, write_length
 from chatmusician.music.motif import section_motifs
 from chatmusician.music.tunes import Tune
@@ -25,6 +26,45 @@ class Example:
     answer: str
 
 
+class LabelledTune:
+    """A tune with what the tasks ask of it, each found when first asked for and once only."""
+
+    def __init__(self, tune: Tune) -> None:
+        self.tune = tune
+
+    @cached_property
+    def abc(self) -> str:
+        """The tune in the layout of the corpus."""
+        return lay_out(self.tune)
+
+    @property
+    def key(self) -> str:
+        """The key in short: ``G``, ``Ador``."""
+        return short_key(self.tune.fields[-1].value)
+
+    @property
+    def header(self) -> str:
+        """The header that a motif is read in: number, unit note length, meter, key."""
+        length = write_length(self.tune.unit_note_length)
+        return f"X:1\nL:{length}\nM:{self.tune.meter.text}\nK:{self.key}"
+
+    @cached_property
+    def letters(self) -> str:
+        """The form as letters: ``AABA``."""
+        return form_letters(self.tune)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms for the form; empty where none fits."""
+        return terms_of_letters(self.letters)
+
+    @cached_property
+    def motifs(self) -> tuple[str, ...]:
+        """The motif of each section; empty where a section has none."""
+        motifs = section_motifs(self.tune)
+        return motifs if all(motifs) else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A way to make a question from a tune.
@@ -34,9 +74,9 @@ class Task:
 
     name: str
     instructions: tuple[str, ...]
-    build: Callable[[Tune], tuple[str, str] | None]
+    build: Callable[[LabelledTune], tuple[str, str] | None]
 
-    def example(self, tune: Tune) -> Example | None:
+    def example(self, tune: LabelledTune) -> Example | None:
         """The question for a tune, or None where the tune does not allow the task."""
         built = self.build(tune)
         if built is None:
@@ -50,50 +90,41 @@ def _choice(text: str, options: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % options
 
 
-def _header(tune: Tune) -> str:
-    """The header that a motif is read in: number, unit note length, meter, key."""
-    key = short_key(tune.fields[-1].value)
-    return f"X:1\nL:{write_length(tune.unit_note_length)}\nM:{tune.meter.text}\nK:{key}"
-
-
 def _quoted(values: Sequence[str]) -> str:
     """A list as the paper's prompts write it: ``['Binary', 'Sectional: Verse/Chorus']``."""
     return "[" + ", ".join(f"'{value}'" for value in values) + "]"
 
 
-def _text_to_score(tune: Tune) -> tuple[str, str]:
-    facts = [f"Meter {tune.meter.text}", f"Key {short_key(tune.fields[-1].value)}"]
-    facts.append(f"Note Length {write_length(tune.unit_note_length)}")
+def _text_to_score(labelled: LabelledTune) -> tuple[str, str]:
+    tune = labelled.tune
+    facts = [f"Meter {tune.meter.text}", f"Key {labelled.key}", f"Note Length {write_length(tune.unit_note_length)}"]
     if tune.rhythm:
         facts.append(f"Rhythm {tune.rhythm.strip().lower()}")
-    return "\n".join(facts), lay_out(tune)
+    return "\n".join(facts), labelled.abc
 
 
-def _form_to_music(tune: Tune) -> tuple[str, str] | None:
-    terms = form_terms(tune)
-    return (", ".join(terms), lay_out(tune)) if terms else None
+def _form_to_music(tune: LabelledTune) -> tuple[str, str] | None:
+    return (", ".join(tune.terms), tune.abc) if tune.terms else None
 
 
-def _letters_and_motif_to_music(tune: Tune) -> tuple[str, str] | None:
-    motifs = section_motifs(tune)
-    return (f"'{form_letters(tune)}';{_header(tune)}\n{_quoted(motifs)}", lay_out(tune)) if all(motifs) else None
-
-
-def _terms_and_motif_to_music(tune: Tune) -> tuple[str, str] | None:
-    terms, motifs = form_terms(tune), section_motifs(tune)
-    if not terms or not all(motifs):
+def _letters_and_motif_to_music(tune: LabelledTune) -> tuple[str, str] | None:
+    if not tune.motifs:
         return None
-    return f"{_quoted(terms)};{_header(tune)}\n{_quoted(motifs)}", lay_out(tune)
+    return f"'{tune.letters}';{tune.header}\n{_quoted(tune.motifs)}", tune.abc
 
 
-def _motif_extraction(tune: Tune) -> tuple[str, str] | None:
-    motifs = section_motifs(tune)
-    return (lay_out(tune), _quoted(motifs)) if all(motifs) else None
+def _terms_and_motif_to_music(tune: LabelledTune) -> tuple[str, str] | None:
+    if not tune.terms or not tune.motifs:
+        return None
+    return f"{_quoted(tune.terms)};{tune.header}\n{_quoted(tune.motifs)}", tune.abc
 
 
-def _form_extraction(tune: Tune) -> tuple[str, str] | None:
-    terms = form_terms(tune)
-    return (lay_out(tune), ", ".join(terms)) if terms else None
+def _motif_extraction(tune: LabelledTune) -> tuple[str, str] | None:
+    return (tune.abc, _quoted(tune.motifs)) if tune.motifs else None
+
+
+def _form_extraction(tune: LabelledTune) -> tuple[str, str] | None:
+    return (tune.abc, ", ".join(tune.terms)) if tune.terms else None
 
 
 TASKS = {

@@ -3,7 +3,8 @@
     prompts -> token ids (prompting) -> steps of the sampling loop (loop) -> text (text_stream) -> `Answer`
 
 `Generator` holds live objects, so that training callbacks can use it on the model in memory; `load_generator` makes one
-from files. Letting transformers' ``generate`` do the work was measured against this loop: see the README's benchmarks.
+from files. Against transformers' ``generate`` (2M parameters, 256 tokens, one thread of a busy CPU, medians of five
+alternating runs) the loop gave 1.95 to 2.0 times the tokens a second for one prompt and 1.5 to 1.65 times for 16.
 """
 
 import collections.abc

@@ -46,7 +46,8 @@ class LlamaStep:
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         config = model.config
-        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.heads = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads or self.heads
         self.head_dim = model.model.layers[0].self_attn.head_dim
         self.eps = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight

@@ -42,7 +42,7 @@ def check_tune(tune: str | TuneText) -> TuneCheck:
     """Hold one tune against the definition above. Bad music is a result, never an exception."""
     try:
         parsed = parse_tune(tune)
-        _check_body(parsed)
+        check_body(parsed)
         found = bars(parsed)
     except AbcError as error:
         return TuneCheck(parses=False, reason=str(error), bars=0, bars_right=0, wrong_bars=())
@@ -50,7 +50,12 @@ def check_tune(tune: str | TuneText) -> TuneCheck:
     return TuneCheck(parses=True, reason=None, bars=len(found), bars_right=len(found) - len(wrong), wrong_bars=wrong)
 
 
-def _check_body(tune: Tune) -> None:
+def check_body(tune: Tune) -> None:
+    """Hold the body against all of the definition but the durations, which `durations.measure` looks at.
+
+    Raises:
+        AbcError: it has no note or no bar line, a character that means nothing, or a key that is none.
+    """
     notes = bar_lines = 0
     for token in tune.tokens:
         kind = token.kind

@@ -75,13 +75,13 @@ def short_key(value: str, *, line: int = 1) -> str:
 
 def _check_one_voice(tune: Tune) -> None:
     voices = {field.value.split()[0] for field in tune.fields if field.name == "V" and field.value}
-    for token in tune.tokens:
+    for token in tune.tokens if "&" in tune.body or "V:" in tune.body else ():
         if token.kind is Kind.OVERLAY:
             raise AbcError("an overlay (&) is a second voice", line=token.line, column=token.column, source=tune.source)
         if token.text.startswith(("V:", "[V:")):
             voices |= set(read_field(token.text)[1].split()[:1])
-        if len(voices) > 1:
-            raise AbcError("the tune has several voices", line=token.line, source=tune.source)
+    if len(voices) > 1:
+        raise AbcError("the tune has several voices", line=tune.fields[0].line, source=tune.source)
 
 
 def _pieces(tokens: Iterable[Token]) -> Iterator[str]:

@@ -30,6 +30,11 @@ class BarAccidentals:
         self._tie: dict[tuple[str, int], int] = {}  # from the last notes to those to come
         self._tied: dict[tuple[str, int], int] = {}  # to the notes at hand
 
+    @property
+    def at_rest(self) -> bool:
+        """True if nothing but the key signature decides the notes that follow."""
+        return not self._of_bar and not self._tie
+
     def change_key(self, signature: Mapping[str, int]) -> None:
         """Take a new key signature. Accidentals of the bar stay."""
         self._signature = signature

@@ -140,76 +140,80 @@ def test_every_mistake_of_overrides_and_recipe_is_reported_with_its_place(folder
     ]
 
 
+CHOICES = {
+    "model=nanoo": "the group has no option 'nanoo'; did you mean model=nano?",
+    "model=null": "a group cannot be null: remove it with ~model",
+    "+experiment=biig": "there is no recipe 'biig'; did you mean big? list the recipes with "
+    "python -m chatmusician.train --help",
+    "+model=nano": "the group has an option already: write model=nano",
+    "++model=nano": "a group takes one +: write +model=nano",
+    "experiment=big": "the group is not in use by itself: write +experiment=big",
+    "~extras": "nothing to remove; choose from: callbacks, model",
+}
+VALUES = {
+    "modle=nano": "modle (command line): no such key; did you mean model?",
+    "~modle": "modle (command line): no such key; did you mean model?",
+    "model.hiden=1": "model.hiden (command line): no such key; did you mean model.hidden?",
+    "~model.hiden": "model.hiden (command line): no such key; did you mean model.hidden?",
+    "model.rope.factor=2": "model.rope.factor (command line): there is no key 'model.rope'; "
+    "choose from: dropout, hidden",
+    "output.folder=x": "output.folder (command line): output holds a single value, it has no key 'folder'",
+    "+seed=1": "seed (command line): is set already: write seed=1",
+    "hydra.run.dri=x": "hydra.run.dri (command line): no such key; did you mean hydra.run.dir?",
+    "trainer.limit_val_batches=1": "trainer.limit_val_batches (command line): an argument that the config does not "
+    "set: write +trainer.limit_val_batches=1",
+    "~trainer.max_steps_": "trainer.max_steps_ (command line): no such key; did you mean trainer.max_steps?",
+}
+COMPOSED = {
+    "+sead=1": "sead (command line): no such key; did you mean seed?",
+    "+model.hiden=1": "model.hiden (command line): no such key; did you mean model.hidden?",
+    "output=???": "output (command line): a value is required: set it with output=...",
+    "data.rows=${sed}": "data.rows (command line): ${sed} cannot be resolved: Interpolation key 'sed' not found",
+    "trainer=3": "trainer (command line): a mapping is declared here: give a mapping, a node with _target_, or null",
+    "hydra.run.dir=${sed}": "hydra.run.dir (command line): cannot be resolved: Interpolation key 'sed' not found",
+}
+
+
+def test_wrong_group_choices_are_all_reported(folder):
+    expected = [f"{override} (command line): {message}" for override, message in CHOICES.items()]
+    assert refused(folder, *CHOICES) == expected
+
+
+def test_wrong_values_are_all_reported(folder):
+    assert refused(folder, *VALUES) == list(VALUES.values())
+
+
+def test_values_that_do_not_fit_what_is_declared_are_all_reported(folder):
+    assert sorted(refused(folder, *COMPOSED)) == sorted(COMPOSED.values())
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("modle=nano", "modle (command line): no such key; did you mean model?"),
-        ("model=nanoo", "model=nanoo (command line): the group has no option 'nanoo'; did you mean model=nano?"),
-        ("+model=nano", "+model=nano (command line): the group has an option already: write model=nano"),
-        ("model=null", "model=null (command line): a group cannot be null: remove it with ~model"),
-        ("++model=nano", "++model=nano (command line): a group takes one +: write +model=nano"),
-        ("~modle", "modle (command line): no such key; did you mean model?"),
-        ("model.hiden=1", "model.hiden (command line): no such key; did you mean model.hidden?"),
-        ("~model.hiden", "model.hiden (command line): no such key; did you mean model.hidden?"),
-        (
-            "model.rope.factor=2",
-            "model.rope.factor (command line): there is no key 'model.rope'; choose from: dropout, hidden",
-        ),
-        ("output.folder=x", "output.folder (command line): output holds a single value, it has no key 'folder'"),
-        ("+seed=1", "seed (command line): is set already: write seed=1"),
-        ("+sead=1", "sead (command line): no such key; did you mean seed?"),
-        ("+model.hiden=1", "model.hiden (command line): no such key; did you mean model.hidden?"),
-        ("output=???", "output (command line): a value is required: set it with output=..."),
-        ("output=${sed}", "output (command line): ${sed} cannot be resolved: Interpolation key 'sed' not found"),
-        ("hydra.run.dri=x", "hydra.run.dri (command line): no such key; did you mean hydra.run.dir?"),
-        (
-            "seed=1,2",
-            "several values: add --multirun to run one job each, or write seed=[1,2] for a list",
-        ),
+        ("seed=1,2", "several values: add --multirun to run one job each, or write seed=[1,2] for a list"),
         ("seed", "seed (command line): not an override of the form key=value: "),
-        ("experiment=big", "experiment=big (command line): the group is not in use by itself: write +experiment=big"),
-        ("+experiment=biig", "+experiment=biig (command line): there is no recipe 'biig'; did you mean big?"),
-        ("+experiment=biig", "list the recipes with python -m chatmusician.train --help"),
-        (
-            "+experiment=headless",
-            "(own/experiment/headless.yaml): a recipe of your own needs '# @package _global_'",
-        ),
+        ("+experiment=headless", "(own/experiment/headless.yaml): a recipe of your own needs '# @package _global_'"),
         ("+experiment=lost", "model/lama (+experiment=lost): there is no such config; did you mean model/llama?"),
-        ("trainer.limit_val_batches=1", "that the config does not set: write +trainer.limit_val_batches=1"),
-        ("trainer=3", "trainer (command line): a mapping is declared here"),
-        ("hydra.run.dir=${sed}", "hydra.run.dir (command line): cannot be resolved: Interpolation key 'sed' not found"),
         ("hydra.job.chdir=maybe", "Value 'maybe' is not a valid bool"),
-        (
-            "model=broken",
-            "conf/model/broken.yaml:2: not valid YAML, expected ',' or ']', but got ':'",
-        ),
-        ("~trainer.max_steps_", "did you mean trainer.max_steps?"),
+        ("model=broken", "conf/model/broken.yaml:2: not valid YAML, expected ',' or ']', but got ':'"),
     ],
 )
-def test_one_wrong_override_is_one_line(folder, override, message):
+def test_what_cannot_be_composed_is_one_line(folder, override, message):
     (line,) = refused(folder, override)
     assert message in line
     assert "\n" not in line
 
 
 @pytest.mark.parametrize(
-    "override",
+    "overrides",
     [
-        "model=llama",
-        "+extras=metronome",
-        "model.hidden=1",
-        "+trainer.limit_val_batches=1",
-        "++trainer.limit_val_batches=1",
-        "~callbacks.rate",
-        "~callbacks",
-        "callbacks.rate=null",
-        "+callbacks.last={_target_:lightning.pytorch.callbacks.ModelCheckpoint}",
-        "hydra.run.dir=elsewhere",
-        "trainer={max_steps:5}",
+        ["model=llama", "+extras=metronome", "model.hidden=1", "+trainer.limit_val_batches=1", "~callbacks.rate"],
+        ["~callbacks", "++trainer.limit_val_batches=1", "hydra.run.dir=elsewhere", "trainer={max_steps:5}"],
+        ["callbacks.rate=null", "+callbacks.last={_target_:lightning.pytorch.callbacks.ModelCheckpoint}"],
     ],
 )
-def test_right_overrides_are_accepted(folder, override):
-    composed(folder, override)
+def test_right_overrides_are_accepted(folder, overrides):
+    composed(folder, *overrides)
 
 
 def sweep_refused(folder, *overrides):

@@ -170,6 +170,11 @@ def test_a_failure_is_one_line_and_a_status(folder, do, status, line):
     assert err.count("\n") == 1
 
 
+def test_a_part_of_the_config_can_be_shown(folder):
+    assert run(folder, "--cfg", "job", "--package", "scale") == (0, "notes: C D E F G A B\n", "")
+    assert run(folder, "--cfg", "hydra", "--package", "hydra.job.name") == (0, "practise\n", "")
+
+
 def test_a_fault_of_ours_keeps_its_traceback_without_hydras_frames(folder):
     status, _, err = run(folder, "do=fault")
     assert status == 1

@@ -4,7 +4,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from chatmusician.config.paths import conf_dir, experiments_dir
-from chatmusician.config.recipes import load_recipe, read_header, register_recipes
+from chatmusician.config.recipes import commands_served, load_recipe, read_header, register_recipes
 from chatmusician.errors import UserError
 
 
@@ -12,8 +12,8 @@ from chatmusician.errors import UserError
 def store():
     """The group ``experiment`` of the ConfigStore, as it was when the test ends."""
     repository = ConfigStore.instance().repo
-    before = dict(repository.get("experiment", {}))
-    yield repository.setdefault("experiment", {})
+    before = repository.get("experiment", {})
+    yield lambda: repository["experiment"]
     repository["experiment"] = before
 
 
@@ -29,11 +29,26 @@ def test_each_file_becomes_an_option_and_registering_twice_does_no_harm(tmp_path
     (tmp_path / "README.md").write_text("not a recipe")
     register_recipes(tmp_path)
     register_recipes(tmp_path)
-    assert {"reel.yaml", "jig.yaml"} <= set(store)
-    assert "README.yaml" not in store
-    assert store["reel.yaml"].node.seed == 7
-    assert store["reel.yaml"].package == "_global_"
-    assert store["reel.yaml"].provider == str(tmp_path / "reel.yaml")
+    assert set(store()) == {"reel.yaml", "jig.yaml"}
+    reel = store()["reel.yaml"]
+    assert (reel.node.seed, reel.package, reel.provider) == (7, "_global_", str(tmp_path / "reel.yaml"))
+
+
+def test_a_command_takes_its_own_recipes_and_those_of_the_config_it_builds_on(tmp_path, store):
+    conf, recipes = tmp_path / "conf", tmp_path / "experiments"
+    conf.mkdir()
+    recipes.mkdir()
+    (conf / "train.yaml").write_text("defaults: [_self_]\nseed: 1\n")
+    (conf / "prepare.yaml").write_text("defaults: [train, model: nano, _self_]\n")
+    (conf / "evaluate.yaml").write_text("seed: 1\n")
+    (recipes / "reel.yaml").write_text("# python -m chatmusician.train +experiment=reel\nseed: 7\n")
+    (recipes / "quiz.yaml").write_text("# python -m chatmusician.evaluate +experiment=quiz\nseed: 7\n")
+    assert commands_served(conf, "train") == {"train"}
+    assert commands_served(conf, "prepare") == {"prepare", "train"}
+    register_recipes(recipes, commands=commands_served(conf, "prepare"))
+    assert set(store()) == {"reel.yaml"}
+    register_recipes(recipes, commands=commands_served(conf, "evaluate"))
+    assert set(store()) == {"quiz.yaml"}
 
 
 @pytest.mark.parametrize(
