@@ -111,22 +111,35 @@ def _inform(body: Body, conf: Path, config_name: str) -> None:
 
 
 def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body: Body) -> None:
-    from hydra.types import RunMode
-
     from chatmusician.config.composition import accept
     from chatmusician.config.help import help_text
-    from chatmusician.config.sweeps import accept_sweep
 
     loader, overrides = hydra.config_loader, list(arguments.overrides)
     if arguments.help:
         print(help_text(loader, config_name, _description(body)))
     elif arguments.cfg:
         _show(hydra, accept(loader, config_name, overrides, allow_missing=True), arguments)
-    elif arguments.multirun or hydra.get_mode(config_name, overrides) == RunMode.MULTIRUN:
-        accept_sweep(loader, config_name, overrides)
-        hydra.multirun(config_name, _job(body), [*overrides, "hydra.mode=MULTIRUN"])
+    elif arguments.multirun:
+        _run_many(hydra, config_name, overrides, _job(body))
     else:
-        _run_one(hydra, accept(loader, config_name, overrides), config_name, _job(body))
+        _run_one_or_many(hydra, accept(loader, config_name, overrides), config_name, overrides, _job(body))
+
+
+def _run_one_or_many(hydra: Any, cfg: "DictConfig", config_name: str, overrides: list[str], job: Body) -> None:
+    """A recipe may ask for a sweep by itself: ``hydra.mode: MULTIRUN`` with ``hydra.sweeper.params``."""
+    from hydra.types import RunMode
+
+    if cfg.hydra.mode == RunMode.MULTIRUN:
+        _run_many(hydra, config_name, overrides, job)
+    else:
+        _run_one(hydra, cfg, config_name, job)
+
+
+def _run_many(hydra: Any, config_name: str, overrides: list[str], job: Body) -> None:
+    from chatmusician.config.sweeps import accept_sweep
+
+    accept_sweep(hydra.config_loader, config_name, overrides)
+    hydra.multirun(config_name, job, [*overrides, "hydra.mode=MULTIRUN"])
 
 
 def _show(hydra: Any, cfg: "DictConfig", arguments: argparse.Namespace) -> None:

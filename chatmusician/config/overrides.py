@@ -100,7 +100,8 @@ def _placement_mistake(choice: Override, own: Collection[str], known: Collection
     if group in known:
         return None
     if choice.is_delete():
-        return f"nothing to remove; {suggestion(group, known)}"
+        ours = [name for name in known if not name.startswith("hydra/")]
+        return f"nothing to remove; {suggestion(group, ours)}"
     return f"the group is not in use by itself: write +{group}={choice.value()}"
 
 

@@ -60,22 +60,22 @@ def read_header(path: Path) -> RecipeHeader:
     return RecipeHeader(name=path.stem, path=path, command=match["command"], arguments=arguments, summary=summary)
 
 
-def load_recipe(path: Path) -> "DictConfig":
-    """Reads a recipe's YAML. Raises ConfigError with file and line if it is broken or not a mapping."""
+def load_mapping(path: Path) -> "DictConfig":
+    """Reads the YAML of a recipe or a primary config. Raises ConfigError with file and line unless it is a mapping."""
     import yaml
     from omegaconf import DictConfig, OmegaConf
 
     try:
-        recipe = OmegaConf.load(path)
+        config = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([broken_yaml(error)]) from error
     except UnicodeDecodeError as error:
         message = f"not UTF-8 text ({error.reason}); save it as UTF-8"
         raise ConfigError([Problem(path=str(path), message=message)]) from error
-    if not isinstance(recipe, DictConfig):
-        message = "a recipe is a mapping of keys to values, not a list; correct the file"
+    if not isinstance(config, DictConfig):
+        message = "a config is a mapping of keys to values, not a list; correct the file"
         raise ConfigError([Problem(path=f"{path}:1", message=message)])
-    return recipe
+    return config
 
 
 def broken_yaml(error: "yaml.MarkedYAMLError") -> Problem:
@@ -103,19 +103,14 @@ def register_recipes(directory: Path | None = None, *, commands: Collection[str]
     store.repo[GROUP] = {}
     for path in recipe_paths(directory):
         if commands is None or read_header(path).command in commands:
-            store.store(
-                group=GROUP,
-                name=path.stem,
-                node=_load_unchanged(path, path.stat().st_mtime_ns),
-                package="_global_",
-                provider=str(path),
-            )
+            node = _load_unchanged(path, path.stat().st_mtime_ns)
+            store.store(group=GROUP, name=path.stem, node=node, package="_global_", provider=str(path))
 
 
 @cache
 def _load_unchanged(path: Path, _modified_ns: int) -> "DictConfig":
     """Reading a recipe takes 10 ms, and a process may compose many configs."""
-    return load_recipe(path)
+    return load_mapping(path)
 
 
 def commands_served(conf: Path, command: str) -> frozenset[str]:
@@ -123,9 +118,7 @@ def commands_served(conf: Path, command: str) -> frozenset[str]:
 
     ``prepare.yaml`` with ``defaults: [train, _self_]`` takes the recipes of ``train``.
     """
-    from omegaconf import OmegaConf
-
     path = conf / f"{command}.yaml"
-    defaults = OmegaConf.select(OmegaConf.load(path), "defaults", default=[]) if path.is_file() else []
+    defaults = load_mapping(path).get("defaults", []) if path.is_file() else []
     bases = [entry for entry in defaults if isinstance(entry, str) and (conf / f"{entry}.yaml").is_file()]
     return frozenset({command}).union(*(commands_served(conf, base) for base in bases))

@@ -98,6 +98,7 @@ class PackedDataModule(L.LightningDataModule):
         self.loader_workers = loader_workers
         self.tokenizer: Any = None
         self._manifest: Manifest | None = None
+        self._first_epoch = 0
         self._first_step = 0
 
     def accumulation(self, ranks: int) -> int:
@@ -154,6 +155,7 @@ class PackedDataModule(L.LightningDataModule):
             order=RowOrder(rows=len(rows), seed=self.seed),
             plan=BatchPlan(micro_batch=self.micro_batch, accumulate=self.accumulation(ranks), ranks=ranks),
             rank=self.trainer.global_rank,
+            epoch=self._first_epoch,
             first_step=self._first_step,
         )
         return self._loader(rows, order)
@@ -167,9 +169,12 @@ class PackedDataModule(L.LightningDataModule):
         return self._evaluation_loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where training is: optimizer steps done in this epoch. The next run may have other ranks and micro-batches."""
+        """Where training is, in optimizer steps: the next run may have other ranks and micro-batches."""
         assert self.trainer is not None
-        return {"step_in_epoch": self.trainer.global_step % max(1, self.steps_per_epoch()), "seed": self.seed}
+        accumulate = self.trainer.accumulate_grad_batches
+        micro_batches = min(self.steps_per_epoch() * accumulate, self.trainer.num_training_batches)  # it may have a limit
+        epoch, step = divmod(self.trainer.global_step, max(1, -(-micro_batches // accumulate)))
+        return {"epoch": int(epoch), "step_in_epoch": int(step), "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where `state_dict` was.
@@ -179,7 +184,7 @@ class PackedDataModule(L.LightningDataModule):
         """
         if state_dict["seed"] != self.seed:
             raise UserError(f"the checkpoint was made with data.seed={state_dict['seed']}, not {self.seed}; use that")
-        self._first_step = state_dict["step_in_epoch"]
+        self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step_in_epoch"]
 
     def _rows(self, split: str) -> PackedRows:
         assert self._manifest is not None, "setup() opens the manifest"

@@ -1,6 +1,6 @@
 """The folk corpus: about 4,400 one-voice tunes that music21 ships, read from the installed package by file.
 
-Flow: files -> tunes -> check -> layout -> one copy of each melody -> split by melody -> copies in other keys -> documents.
+Flow: files -> tunes -> check -> layout -> one tune of each melody -> split by melody -> keys -> documents.
 Two tunes are the same melody if their notes take the same diatonic steps, whatever key or rhythm they are written in;
 the split is by a hash of that melody, so no tune, and no transposition of it, is on two sides, and adding a collection
 moves no tune.
@@ -220,7 +220,7 @@ class _AbcFile(NamedTuple):
 
 @lru_cache(maxsize=2)
 def _load(files: tuple[_AbcFile, ...]) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
-    """The first tune of each melody, and what is left out. Cached: corpora of tunes and of tasks read the same files."""
+    """The first tune of each melody, and what is left out. Cached, since corpora of tunes and tasks share files."""
     tunes: dict[str, FolkTune] = {}
     rejected = []
     for file in files:

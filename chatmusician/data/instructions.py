@@ -2,7 +2,7 @@
 
 The tasks are those of ChatMusician that one-voice tunes without chords allow (paper, Table 2); labels come from the
 tune itself (`chatmusician.music.form`, `chatmusician.music.motif`). Each task has several paraphrases of its
-instruction. Which paraphrase a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
+instruction. Which one a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
 """
 
 import hashlib

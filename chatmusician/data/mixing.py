@@ -10,7 +10,7 @@ from chatmusician.data.preparation import Corpus, Rejection
 class Interleaved:
     """The training documents of several corpora in turn, until each has given all of its own.
 
-    Validation and test are those of the first corpus alone, so that figures stay comparable with and without the others.
+    Validation and test are those of the first corpus alone: figures stay comparable with and without the others.
     """
 
     def __init__(self, *, corpora: Sequence[Corpus]) -> None:

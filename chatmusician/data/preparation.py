@@ -6,16 +6,18 @@ same bytes, memory stays bounded by the windows in flight, and an interrupted ru
 
 import json
 import logging
+import os
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol
-
 
 from chatmusician.data.documents import Document
 from chatmusician.data.packing import TokenDocument, pack
@@ -28,7 +30,7 @@ from chatmusician.data.shards import (
     write_bytes,
     write_shard,
 )
-from chatmusician.data.tokenizers import DocumentTokenizer, describe, load_tokenizer, vocabulary_dtype
+from chatmusician.data.tokenizers import DocumentTokenizer, describe, load_tokenizer, save_tokenizer, vocabulary_dtype
 from chatmusician.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,9 @@ class Corpus(Protocol):
 
 class TokenizerSource(Protocol):
     """Where the tokenizer comes from; see `chatmusician.data.tokenizers`."""
+
+    def describe(self) -> dict[str, Any]:
+        """What decides its ids: JSON values; with equal descriptions and corpora, equal tokenizers."""
 
     def load(self, documents: Iterable[Document], directory: Path) -> Any:
         """The tokenizer, trained on the documents where it does not exist yet."""
@@ -94,6 +99,7 @@ class PackingSettings:
 
 
 SPLITS = ("train", "validation", "test")
+UNFINISHED = "unfinished.json"
 
 
 def prepare(
@@ -113,26 +119,35 @@ def prepare(
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / ".lock")
-        with lock.acquire(blocking=True):
+        with FileLock(directory / ".lock"):
             return _prepare_locked(corpus, tokenizer, settings, directory, workers)
-    except PermissionError as error:
-        raise UserError(f"{error.filename}: not writable; choose another data.directory") from error
+    except OSError as error:
+        place = error.filename or directory
+        raise UserError(
+            f"{place}: cannot be written ({error.strerror or error}); choose another data.directory"
+        ) from error
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{directory}: one of data.prepare_workers={workers} processes was killed, perhaps for its memory; "
+            "use fewer, or a smaller data.window"
+        ) from error
 
 
 def _prepare_locked(
     corpus: Corpus, source: TokenizerSource, settings: PackingSettings, directory: Path, workers: int
 ) -> Manifest:
-    tokenizer = source.load(corpus.documents("train"), directory)
-    wanted = {**asdict(settings), "tokenizer": describe(tokenizer), "corpus": corpus.describe()}
-    wanted = json.loads(json.dumps(wanted))
     manifest = load_manifest(directory)
+    asked = {**asdict(settings), "tokenizer": source.describe(), "corpus": corpus.describe()}
+    if manifest is None:
+        _discard_other_work(directory, asked)
+    tokenizer = source.load(corpus.documents("train"), directory)
+    wanted = json.loads(json.dumps({**asked, "tokenizer": {**asked["tokenizer"], **describe(tokenizer)}}))
     if manifest is not None:
         refuse_other_settings(manifest.settings, wanted, directory)
         return manifest
-    _discard_other_work(directory, wanted)
     log.info("preparing %s", directory)
-    tokenizer.save_pretrained(directory / "tokenizer")
+    if not (directory / "tokenizer").exists():
+        save_tokenizer(tokenizer, directory / "tokenizer")
     make = _ShardMaker(tokenizer=tokenizer, settings=settings)
     splits = {split: _prepare_split(corpus, split, make, settings, directory, workers) for split in SPLITS}
     if not splits["train"].total("rows"):
@@ -140,6 +155,7 @@ def _prepare_locked(
     _write_quarantine(corpus.rejections(), directory)
     manifest = Manifest(settings=wanted, splits=splits)
     manifest.save(directory)
+    (directory / UNFINISHED).unlink(missing_ok=True)
     for split, summary in manifest.summary().items():
         log.info(
             "%s: %s documents, %s tokens in %s rows of %s, fill %.2f%%",
@@ -166,13 +182,13 @@ def _differences(found: Any, wanted: Any, path: str) -> Iterator[str]:
         yield f"{path} is {found!r} there and {wanted!r} here"
 
 
-def _discard_other_work(directory: Path, wanted: dict[str, Any]) -> None:
-    """Keep the shards of an interrupted run only if it had the same settings."""
-    marker = directory / "unfinished.json"
-    content = json.dumps(wanted, indent=1, sort_keys=True).encode()
+def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
+    """Keep tokenizer and shards of an interrupted run only if it was asked for the same."""
+    marker = directory / UNFINISHED
+    content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
-        for split in SPLITS:
-            shutil.rmtree(directory / split, ignore_errors=True)
+        for name in ("tokenizer", *SPLITS):
+            shutil.rmtree(directory / name, ignore_errors=True)
         write_bytes(marker, content)
 
 
@@ -191,15 +207,13 @@ def _windows(documents: Iterator[Document], size: int) -> Iterator[list[Document
         yield window
 
 
-def _run(
-    make: "_ShardMaker", jobs: Iterator[tuple[list[Document], Path]], workers: int
-) -> Iterator[ShardRecord]:
+def _run(make: "_ShardMaker", jobs: Iterator[tuple[list[Document], Path]], workers: int) -> Iterator[ShardRecord]:
     """Run jobs in order of submission, in this process or over several, with at most two windows a worker in flight."""
     if workers <= 1:
         for window, path in jobs:
             yield make(window, path)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         running: deque[Future[ShardRecord]] = deque()
         for window, path in jobs:
             if len(running) >= 2 * workers:
@@ -207,6 +221,18 @@ def _run(
             running.append(pool.submit(make, window, path))
         while running:
             yield running.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the process that started it is gone, killed perhaps; an idle worker would wait for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,5 +290,3 @@ def _write_quarantine(rejections: Sequence[Rejection], directory: Path) -> None:
 def prepared_tokenizer(directory: Path) -> Any:
     """The tokenizer that was kept with the shards."""
     return load_tokenizer(directory / "tokenizer")
-
-

@@ -1,9 +1,9 @@
 """The order of rows: a pure function of (seed, epoch, position).
 
-No permutation is stored. Position p of an epoch is sent through a keyed bijection on {0 .. rows-1} (a four-round Feistel
-network on the smallest square power of two that holds the rows, walked again while it lands outside), so shuffling
-takes no memory, seeking takes no time, and a resumed run needs one number. A global batch is a run of consecutive
-positions, shared out over accumulation steps and ranks::
+No permutation is stored. Position p of an epoch is sent through a keyed bijection on {0 .. rows-1} (a four-round
+Feistel network on the smallest square power of two that holds the rows, walked again while it lands outside), so
+shuffling takes no memory, seeking takes no time, and a resumed run needs one number. A global batch is a run of
+consecutive positions, shared out over accumulation steps and ranks::
 
     position        0 1 2 3 | 4 5 6 7 | ...        global batch of 4 rows
     1 rank, 4 x 1   m0 m1 m2 m3                     micro-batches in order

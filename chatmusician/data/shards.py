@@ -8,10 +8,10 @@ A prepared folder::
     train/00000.json         the shard's record: counts and checksum
     quarantine.jsonl         what the corpus rejected: file, line, reason
 
-Each row holds ``ids`` (uint16 where the vocabulary allows, else uint32) and ``loss_mask`` (bool), both of exactly ``seq_len``, and
-``lengths``, the tokens of each document in order. A shard is a function of its window of documents alone, so the bytes
-do not depend on the number of workers, and a run that was stopped goes on after its last whole shard. Every file is
-written under a temporary name and renamed.
+Each row holds ``ids`` (uint16 where the vocabulary allows, else uint32) and ``loss_mask`` (uint8, 0 or 1), both of
+exactly ``seq_len``, and ``lengths``, the tokens of each document in order. A shard is a function of its window of
+documents alone, so the bytes do not depend on the number of workers, and a run that was stopped goes on after its last
+whole shard. Every file is written under a temporary name and renamed.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from chatmusician.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """What one shard holds. ``sources`` counts documents and tokens by source; ``fates`` overlong and empty documents."""
+    """What one shard holds. ``sources`` counts documents and tokens by source, ``fates`` overlong and empty ones."""
 
     name: str
     sha256: str
@@ -123,7 +123,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

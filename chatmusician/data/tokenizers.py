@@ -1,13 +1,11 @@
 """Tokenizers and the step from documents to token ids.
 
 Two kinds of tokenizer: the model's own (`PretrainedTokenizer`, the LLaMA path), and a byte-level BPE trained on the
-corpus itself (`TrainedTokenizer`, the nano path). The latter cuts ABC at bar lines and newlines before merging, so that
-tokens are groups of notes that never straddle a bar, and instructions at words.
+corpus itself (`TrainedTokenizer`, the nano path). The latter cuts at spaces, bar lines and newlines before merging, so
+that a token of a laid-out tune never reaches over a beat, and bars can be counted by tokens.
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
-# A run of bar-line characters with its repeat number; a newline; else text up to the next of these, a space in front.
-_BAR_PIECES = r"\n| ?[|:\[\]]+[0-9]?| ?[A-Za-z]{4,}[.,;]?(?= |\n|$)|[^|:\[\]\n]+?(?= ?[|:\[\]\n])|[^|:\[\]\n]+"
+# A run of bar-line characters with its repeat number; a newline; a group of notes or a word with the space before it.
+_PIECES = r"\n| ?[|:\[\]]+[0-9]?| ?[^ |:\[\]\n]+| +"
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
@@ -53,6 +51,10 @@ class PretrainedTokenizer:
 
     path: str
 
+    def describe(self) -> dict[str, Any]:
+        """See `chatmusician.data.preparation.TokenizerSource`: by what it does, not by where it lies."""
+        return describe(load_tokenizer(self.path))
+
     def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":  # noqa: ARG002 -- one interface with TrainedTokenizer
         """Load it; documents and directory are those of the prepared data, and not needed here."""
         return load_tokenizer(self.path)
@@ -66,15 +68,24 @@ class TrainedTokenizer:
     documents: int = 8000
     """How many documents it is trained on."""
 
+    def describe(self) -> dict[str, Any]:
+        """See `chatmusician.data.preparation.TokenizerSource`."""
+        return {"vocab_size": self.vocab_size, "documents": self.documents}
+
     def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":
         """Load ``directory/tokenizer``, training it first if it is not there."""
         folder = directory / "tokenizer"
-        if not (folder / "tokenizer_config.json").exists():
-            tokenizer = train_bpe((document.text for document in islice(documents, self.documents)), vocab_size=self.vocab_size)
-            partial = folder.with_name("tokenizer.partial")
-            tokenizer.save_pretrained(partial)
-            os.replace(partial, folder)
+        if not folder.exists():
+            texts = (document.text for document in islice(documents, self.documents))
+            save_tokenizer(train_bpe(texts, vocab_size=self.vocab_size), folder)
         return load_tokenizer(folder)
+
+
+def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Write a tokenizer under a temporary name and rename it: the folder is whole or not there."""
+    partial = folder.with_name(folder.name + ".partial")
+    tokenizer.save_pretrained(partial)
+    partial.replace(folder)
 
 
 def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerBase":
@@ -92,7 +103,7 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerB
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_BAR_PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -104,11 +115,6 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerB
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=BOS, eos_token=EOS, pad_token=PAD, clean_up_tokenization_spaces=False
     )
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A hash of everything that decides the ids: the serialised backend."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,5 +201,6 @@ def vocabulary_dtype(tokenizer: Any) -> np.dtype:
 
 
 def describe(tokenizer: Any) -> dict[str, Any]:
-    """What the manifest says of the tokenizer."""
-    return json.loads(json.dumps({"vocabulary": len(tokenizer), "fingerprint": tokenizer_fingerprint(tokenizer)}))
+    """What the manifest says of a tokenizer: its size, and a hash of everything that decides the ids."""
+    backend = tokenizer.backend_tokenizer.to_str()
+    return {"vocabulary": len(tokenizer), "fingerprint": hashlib.sha256(backend.encode()).hexdigest()[:16]}

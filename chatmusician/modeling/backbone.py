@@ -29,7 +29,7 @@ class NewLlama:
 
     def build(self, tokenizer: Any) -> "LlamaForCausalLM":
         """The model, with a vocabulary as large as the tokenizer's, in training mode."""
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import AutoModelForCausalLM, LlamaConfig
 
         if self.hidden_size % self.heads:
             raise UserError(f"model.backbone.hidden_size={self.hidden_size} is not a multiple of heads={self.heads}")
@@ -45,17 +45,16 @@ class NewLlama:
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            attn_implementation=self.attention,
         )
-        return LlamaForCausalLM(config).train()
+        return AutoModelForCausalLM.from_config(config, attn_implementation=self.attention).train()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedLlama:
     """The weights of a model folder or Hub id.
 
-    ``dtype`` is that of the weights in memory: auto (as stored), float32, bfloat16 or float16. ``attention`` is the implementation
-    that Transformers uses: sdpa, eager, flash_attention_2, ...
+    ``dtype`` is that of the weights in memory: auto (as stored), float32, bfloat16 or float16. ``attention`` is the
+    implementation that Transformers uses: sdpa, eager, flash_attention_2, ...
     """
 
     path: str

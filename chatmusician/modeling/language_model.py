@@ -2,8 +2,10 @@
 
 The loss of an optimizer step is the negative log likelihood summed over its trained tokens, divided by their number,
 over all ranks and accumulation steps: 1 x 8, 8 x 1 and 2 ranks x 4 rows give one trajectory. A micro-batch therefore
-weighs its sum by ``accumulation x ranks / step_tokens``, since Lightning divides by the accumulation steps and gradients
-are averaged over ranks.
+weighs its sum by ``accumulation x ranks / step_tokens``, since Lightning divides by the accumulation steps and
+gradients are averaged over ranks.
+
+A run that is resumed goes on bit for bit as if it had not been stopped; see `chatmusician.modeling.resuming`.
 """
 
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +17,7 @@ from chatmusician.errors import UserError
 from chatmusician.modeling.loss import summed_loss
 from chatmusician.modeling.metrics import BitsPerByte
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
+from chatmusician.modeling.resuming import micro_batch_seed, realign
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -50,15 +53,14 @@ class CausalLanguageModel(L.LightningModule):
 
     strict_loading = False  # checkpoints hold the trained weights only; on_load_checkpoint checks their names
 
-    def __init__(
-        self, *, backbone: Backbone, lora: Adapter, optimizer: OptimizerSettings, schedule: Schedule
-    ) -> None:
+    def __init__(self, *, backbone: Backbone, lora: Adapter, optimizer: OptimizerSettings, schedule: Schedule) -> None:
         super().__init__()
         self.backbone = backbone
         self.optimizer_settings = optimizer
         self.schedule = schedule
         self.lora = lora
         self.model: Any = None
+        self._seed = 0
         self.validation_bits = BitsPerByte()
         self.test_bits = BitsPerByte()
 
@@ -72,13 +74,17 @@ class CausalLanguageModel(L.LightningModule):
         if self.model is not None:
             return
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined] # set by Trainer.fit
+        self._seed = torch.initial_seed()  # that of `lightning.seed_everything`
         with torch.random.fork_rng():
-            torch.manual_seed(torch.initial_seed())
+            torch.manual_seed(self._seed)
             model: Any = self.backbone.build(datamodule.tokenizer)
             self.model = self.lora.attach(model)
 
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:  # noqa: ARG002 -- Lightning's signature
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The micro-batch's share of the loss of its optimizer step."""
+        micro_batch = batch_idx % self.trainer.accumulate_grad_batches
+        step, rank = self.trainer.global_step, self.trainer.global_rank
+        torch.manual_seed(micro_batch_seed(self._seed, step=step, micro_batch=micro_batch, rank=rank))
         nats, tokens = summed_loss(self.model, batch)
         self.log("train/loss", nats.detach() / max(1, tokens), prog_bar=True, batch_size=1)
         weight = self.trainer.accumulate_grad_batches * self.trainer.world_size / batch["step_tokens"].clamp(min=1)
@@ -109,19 +115,18 @@ class CausalLanguageModel(L.LightningModule):
         """The optimizer over the trained parameters, and the schedule stepped with it."""
         optimizer = self.optimizer_settings.build(self.model.named_parameters())
         total = self.total_steps()
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.schedule.factor(step, total=total)
-        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, total=total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained weights only: an adapter's checkpoint does not repeat its base."""
+        checkpoint["micro_batches_per_step"] = self.trainer.accumulate_grad_batches
         trained = {name for name, _ in trained_parameters(self)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trained}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model.
+        """Refuse a checkpoint of another model; take one of other micro-batches.
 
         Raises:
             UserError: trained weights are missing from the checkpoint, or it has others.
@@ -133,3 +138,8 @@ class CausalLanguageModel(L.LightningModule):
                 f"the checkpoint is of another model or adapter: {differing[0]} and {len(differing) - 1} more weights "
                 "are in one only; resume with the configuration it was made with"
             )
+        realign(
+            checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"],
+            saved=checkpoint["micro_batches_per_step"],
+            now=self.trainer.accumulate_grad_batches,
+        )

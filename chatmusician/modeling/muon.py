@@ -33,14 +33,14 @@ class Muon(torch.optim.Optimizer):
     """Muon for parameter groups with ``orthogonal`` true, AdamW for the others.
 
     Groups of the first kind have ``lr``, ``momentum`` and ``weight_decay``; their parameters are matrices [m, n], and
-    the step is scaled by sqrt(max(1, m / n)). Groups of the second have ``lr``, ``betas``, ``eps`` and ``weight_decay``.
+    the step is scaled by sqrt(max(1, m / n)). Groups of the second have ``lr``, ``betas``, ``eps``, ``weight_decay``.
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__([group for group in groups if group["params"]], {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override] # torch overloads it
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One optimizer step."""
         loss = None
         if closure is not None:
@@ -50,22 +50,22 @@ class Muon(torch.optim.Optimizer):
             update = self._step_matrix if group["orthogonal"] else self._step_adam
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    update(parameter, group)
+                    update(parameter, parameter.grad, group)
         return loss
 
-    def _step_matrix(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+    def _step_matrix(self, parameter: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"]
-        momentum.lerp_(parameter.grad, 1 - group["momentum"])
-        nesterov = parameter.grad.lerp(momentum, group["momentum"])
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        nesterov = gradient.lerp(momentum, group["momentum"])
         update = orthogonalise(nesterov)
         scale = max(1.0, parameter.size(0) / parameter.size(1)) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update.to(parameter), alpha=-group["lr"] * scale)
 
-    def _step_adam(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+    def _step_adam(self, parameter: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["step"] = torch.tensor(0.0)
@@ -74,8 +74,8 @@ class Muon(torch.optim.Optimizer):
         state["step"] += 1
         step = state["step"].item()
         first, second = group["betas"]
-        state["mean"].lerp_(parameter.grad, 1 - first)
-        state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
+        state["mean"].lerp_(gradient, 1 - first)
+        state["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
         denominator = (state["square"] / (1 - second**step)).sqrt_().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.addcdiv_(state["mean"], denominator, value=-group["lr"] / (1 - first**step))

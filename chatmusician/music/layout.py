@@ -13,17 +13,19 @@ grace notes, slurs, annotations. The layout is::
     D2 | G2BG dGBG | AFcF AFcF |        four bars a line, a new line after every double bar or repeat
     G2BG dGBd | gfdc A2 :|
 
-Beams (the spaces between notes) stay; bar lines stand between spaces, endings directly behind them (``|1``, ``:|2``).
+Notes are grouped by the beat (`chatmusician.music.beams`); bar lines stand between spaces, endings directly behind them
+(``|1``, ``:|2``).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
+from chatmusician.music.beams import beam
 from chatmusician.music.durations import is_border, measure
 from chatmusician.music.keys import parse_key
 from chatmusician.music.lexer import Kind, Token, read_field
-from chatmusician.music.tunes import AbcError, Tune
+from chatmusician.music.tunes import AbcError, Tune, parse_meter, parse_unit_note_length
 
 BARS_A_LINE = 4
 
@@ -44,8 +46,7 @@ def lay_out(tune: Tune) -> str:
     if tune.rhythm:
         header.append(f"R:{tune.rhythm.strip().lower()}")
     header += [f"L:{write_length(tune.unit_note_length)}", f"M:{tune.meter.text}", f"K:{_write_key(tune)}"]
-    pickups = [bar.short and bar.opens_at_border for bar in measure(tune)[0]]
-    return "\n".join(header) + "\n" + "\n".join(_lines(_pieces(tune.tokens), pickups)) + "\n"
+    return "\n".join(header) + "\n" + "\n".join(_lines(tune)) + "\n"
 
 
 def write_length(length: Fraction) -> str:
@@ -84,49 +85,50 @@ def _check_one_voice(tune: Tune) -> None:
         raise AbcError("the tune has several voices", line=tune.fields[0].line, source=tune.source)
 
 
-def _pieces(tokens: Iterable[Token]) -> Iterator[str]:
-    """The body as music (runs without a space inside), spaces, and bar lines that end in a space of their own."""
-    music, bar, ending = "", "", ""
-    for token in tokens:
-        kind = token.kind
-        if kind is Kind.BAR:
-            if music:
-                yield music
-                music = ""
-            bar += token.text  # bar lines with nothing between them are one: :| and |: are ::
-            ending = ""
-        elif kind is Kind.ENDING and '"' not in token.text:
-            if music:
-                yield music
-                music = ""
-            ending = token.text.removeprefix("[")
-            bar = bar or "|"
-        elif kept := _kept_text(token):
+def _bars(tune: Tune) -> Iterator[tuple[list[str], str]]:
+    """Each bar as its groups of notes and the bar line behind it; the first may be a bar line before any music."""
+    pickups = iter([bar.short and bar.opens_at_border for bar in measure(tune)[0]])
+    unit, meter = tune.unit_note_length, tune.meter
+    music: list[Token] = []
+    groups: list[str] = []
+    bar, ending = "", ""
+    for token in tune.tokens:
+        if token.kind in (Kind.BAR, Kind.ENDING) and _sounds(music):
+            groups, music = beam(music, unit=unit, meter=meter, pickup=next(pickups, False)), []
+        if token.kind is Kind.BAR:
+            bar, ending = bar + token.text, ""  # bar lines with nothing between them are one: :| and |: are ::
+        elif token.kind is Kind.ENDING and '"' not in token.text:
+            bar, ending = bar or "|", token.text.removeprefix("[")
+        elif (kept := _kept(token)) is not None:
             if bar:
-                yield " " + write_bar(bar) + ending
-                bar, ending = "", ""
-            music += kept
-        elif kind in (Kind.SPACE, Kind.NEWLINE) and music:
-            yield music
-            music = ""
+                yield groups, write_bar(bar) + ending
+                groups, bar, ending = [], "", ""
+            music.append(kept)
+            if kept.kind is Kind.INLINE_FIELD:
+                name, value = read_field(kept.text)
+                unit = parse_unit_note_length(value) if name == "L" else unit
+                meter = parse_meter(value) if name == "M" else meter
     if music:
-        yield music
-    if bar:
-        yield " " + write_bar(bar)
+        groups = beam(music, unit=unit, meter=meter, pickup=next(pickups, False))
+    if groups or bar:
+        yield groups, write_bar(bar) + ending if bar else ""
 
 
-def _kept_text(token: Token) -> str:
-    """A token as the layout writes it: music as it is, a change of key, meter or unit as inline field, else nothing."""
-    if token.kind is Kind.CHORD:
-        return token.text.replace(" ", "")
+def _sounds(tokens: Iterable[Token]) -> bool:
+    return any(token.kind in (Kind.NOTE, Kind.REST, Kind.CHORD) for token in tokens)
+
+
+def _kept(token: Token) -> Token | None:
+    """A token as the layout keeps it: music as it is, a change of key, meter or unit as inline field; else None."""
     if token.kind in _KEPT or (token.kind is Kind.CHORD_SYMBOL and _CHORD_NAME.fullmatch(token.text)):
-        return token.text
+        return token
     if token.kind not in (Kind.FIELD, Kind.INLINE_FIELD):
-        return ""
+        return None
     name, value = read_field(token.text)
-    if name == "K":
-        return f"[K:{short_key(value, line=token.line)}]"
-    return f"[{name}:{value.strip()}]" if name in ("M", "L") else ""
+    if name not in ("K", "M", "L"):
+        return None
+    value = short_key(value, line=token.line) if name == "K" else value.strip()
+    return token._replace(kind=Kind.INLINE_FIELD, text=f"[{name}:{value}]")
 
 
 def write_bar(text: str) -> str:
@@ -146,26 +148,22 @@ def write_bar(text: str) -> str:
     return "||" if is_border(text) or text.count("|") > 1 else "|"
 
 
-def _lines(pieces: Iterable[str], pickups: Sequence[bool]) -> Iterator[str]:
+def _lines(tune: Tune) -> Iterator[str]:
     """Lines of four bars, pickups not counted; a new line after a border, and before a repeat that opens."""
+    pickups = iter([bar.short and bar.opens_at_border for bar in measure(tune)[0]])
     line: list[str] = []
-    bars, bar, music = 0, 0, False
-    for piece in pieces:
-        if not piece.startswith(" "):
-            line.append(piece)
-            music = True
-            continue
-        bar_line = piece.strip()
-        if music:
-            bars += not (bar < len(pickups) and pickups[bar])
-            bar += 1
-        if bar_line == "|:" and bars:
-            yield " ".join([*line, "|"] if music else line)
-            line, bars = [], 0
-        line.append(bar_line)
-        music = False
-        if not bar_line[-1].isdigit() and bars and (bars >= BARS_A_LINE or is_border(bar_line)) and bar_line != "|:":
+    count = 0
+    for groups, bar_line in _bars(tune):
+        line += groups
+        count += bool(groups) and not next(pickups, False)
+        if bar_line == "|:" and count:
+            yield " ".join([*line, "|"] if groups else line)
+            line, count = [], 0
+        if bar_line:
+            line.append(bar_line)
+        ends = count >= BARS_A_LINE or is_border(bar_line)
+        if count and ends and bar_line != "|:" and not bar_line[-1:].isdigit():
             yield " ".join(line)
-            line, bars = [], 0
+            line, count = [], 0
     if line:
         yield " ".join(line)

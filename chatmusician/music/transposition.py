@@ -196,7 +196,7 @@ class _Scribe:
 
     While none but those of the signatures are in force, what a note without accidental becomes depends on nothing
     before it: such notes are looked up (`_moves_alone`), and the accidentals of the bar followed only when something
-    asks for them. In the folk tunes that is so for FAST of 100 notes, and writing takes a RATIO of the time.
+    asks for them. That is so for 95 of 100 notes of the folk tunes.
     """
 
     def __init__(self, key: Key, interval: _Interval) -> None:

@@ -223,6 +223,17 @@ def test_a_sweep_runs_each_job(folder):
     assert (folder / "objective-160").exists()
 
 
+def test_a_recipe_may_be_a_sweep_by_itself(folder):
+    sweep = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      tempo: 50,55\n"
+    (folder / "own/experiment/both.yaml").write_text(sweep)
+    status, out, err = run(folder, "--config-dir", "own", "+experiment=both")
+    assert (status, err) == (0, "")
+    assert [line for line in out.splitlines() if line.startswith("{")] == [
+        '{"tempo": 50, "heavy": []}',
+        '{"tempo": 55, "heavy": []}',
+    ]
+
+
 def test_a_failed_job_of_a_sweep_is_named(folder):
     status, _, err = run(folder, "-m", "tempo=1,2", "do=mistake")
     assert status == 1

@@ -4,7 +4,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from chatmusician.config.paths import conf_dir, experiments_dir
-from chatmusician.config.recipes import commands_served, load_recipe, read_header, register_recipes
+from chatmusician.config.recipes import commands_served, load_mapping, read_header, register_recipes
 from chatmusician.errors import UserError
 
 
@@ -56,14 +56,14 @@ def test_a_command_takes_its_own_recipes_and_those_of_the_config_it_builds_on(tm
     [
         ("seed: 1\nmodel: [a, b\nlr: 2\n", 3, "expected ',' or ']', but got ':'"),
         ("seed: 1\nlr: 2\nseed: 3\n", 3, "found duplicate key seed"),
-        ("- a\n- b\n", 1, "a recipe is a mapping"),
+        ("- a\n- b\n", 1, "a config is a mapping"),
     ],
 )
 def test_a_broken_recipe_is_named_with_its_line(tmp_path, text, line, reason):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as refused:
-        load_recipe(path)
+        load_mapping(path)
     message = str(refused.value)
     assert message.startswith(f"{path}:{line}: ")
     assert reason in message
@@ -74,7 +74,7 @@ def test_a_recipe_in_another_encoding_is_refused_by_name(tmp_path):
     path = tmp_path / "latin.yaml"
     path.write_bytes(b"title: caf\xe9\n")
     with pytest.raises(UserError, match=r"latin\.yaml: not UTF-8 text"):
-        load_recipe(path)
+        load_mapping(path)
 
 
 def test_the_header_gives_command_arguments_and_summary(tmp_path):
