@@ -171,10 +171,10 @@ class PackedDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where training is, in optimizer steps: the next run may have other ranks and micro-batches."""
         assert self.trainer is not None
-        accumulate = self.trainer.accumulate_grad_batches
-        micro_batches = min(self.steps_per_epoch() * accumulate, self.trainer.num_training_batches)  # it may have a limit
-        epoch, step = divmod(self.trainer.global_step, max(1, -(-micro_batches // accumulate)))
-        return {"epoch": int(epoch), "step_in_epoch": int(step), "seed": self.seed}
+        accumulation = self.trainer.accumulate_grad_batches
+        steps = min(self.steps_per_epoch(), -(-self.trainer.num_training_batches // accumulation))  # may be limited
+        epoch, step = divmod(self.trainer.global_step, max(1, int(steps)))
+        return {"epoch": epoch, "step_in_epoch": step, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where `state_dict` was.

@@ -47,6 +47,8 @@ class FolkTune:
     collection: str
     origin: str
     melody: str
+    rhythm: str | None
+    """The ``R:`` field of the source, such as ``reel``."""
 
     def share(self) -> float:
         """Where the melody falls between 0 and 1: decides its side of the split."""
@@ -179,7 +181,7 @@ class FolkTasks:
 
     def _examples(self, split: str) -> Iterator[tuple[Example, str]]:
         for tune in self.collections.tunes_in_keys(split):
-            labelled = LabelledTune(parse_tune(tune.abc))
+            labelled = LabelledTune(parse_tune(tune.abc), rhythm=tune.rhythm)
             examples = [example for task in self._tasks if (example := task.example(labelled)) is not None]
             if self._per_tune is not None and split == "train":
                 examples = sorted(examples, key=_lot)[: self._per_tune]
@@ -248,6 +250,7 @@ def _folk_tune(text: TuneText, file: _AbcFile) -> FolkTune:
         collection=Path(file.collection).name,
         origin=f"{file.collection}/{file.name}:{text.line}",
         melody=melody_of(tune),
+        rhythm=tune.rhythm,
     )
 
 

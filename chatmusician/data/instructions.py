@@ -27,10 +27,14 @@ class Example:
 
 
 class LabelledTune:
-    """A tune with what the tasks ask of it, each found when first asked for and once only."""
+    """A tune with what the tasks ask of it, each found when first asked for and once only.
 
-    def __init__(self, tune: Tune) -> None:
+    ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune does not say it, so it comes from the source.
+    """
+
+    def __init__(self, tune: Tune, *, rhythm: str | None = None) -> None:
         self.tune = tune
+        self.rhythm = rhythm
 
     @cached_property
     def abc(self) -> str:
@@ -98,8 +102,8 @@ def _quoted(values: Sequence[str]) -> str:
 def _text_to_score(labelled: LabelledTune) -> tuple[str, str]:
     tune = labelled.tune
     facts = [f"Meter {tune.meter.text}", f"Key {labelled.key}", f"Note Length {write_length(tune.unit_note_length)}"]
-    if tune.rhythm:
-        facts.append(f"Rhythm {tune.rhythm.strip().lower()}")
+    if labelled.rhythm:
+        facts.append(f"Rhythm {labelled.rhythm.strip().lower()}")
     return "\n".join(facts), labelled.abc
 
 

@@ -122,7 +122,8 @@ class DocumentTokenizer:
     """Turns documents into `TokenDocument`s with the ids of the model's own tokenizer.
 
     ``bos`` and ``eos`` add those tokens around every document. An added EOS is trained on where the end of the text is.
-    A token bears loss when it starts inside a trained range.
+    A token bears loss when any of its characters is trained on: with ``</s>`` before it, `` Assistant`` may be one token,
+    of which the space is the question's.
     """
 
     tokenizer: Any
@@ -153,10 +154,10 @@ class DocumentTokenizer:
         self, document: Document, ids: list[int], offsets: list[tuple[int, int]], fates: dict[str, int]
     ) -> list[TokenDocument]:
         token_ids = np.asarray(ids, dtype=np.int64)
-        starts = np.array([start for start, _ in offsets], dtype=np.int64)
+        starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
         mask = np.zeros(len(ids), dtype=np.bool_)
         for start, end in document.trained:
-            mask |= (starts >= start) & (starts < end)
+            mask |= (ends > start) & (starts < end)
         if self.bos:
             token_ids, mask = np.insert(token_ids, 0, self.tokenizer.bos_token_id), np.insert(mask, 0, False)
             starts = np.insert(starts, 0, 0)

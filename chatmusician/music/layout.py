@@ -2,11 +2,10 @@
 
 Flow: parsed `Tune` -> `lay_out` -> the text that enters the corpus. What stays is what decides pitch, duration, form and
 harmony: notes, rests, chords, ties, tuplets, broken rhythm, bar lines and endings, chord symbols, and changes of key,
-meter and unit note length inside the tune. What goes: titles and other fields that carry no music, comments, decorations,
+meter and unit note length inside the tune. What goes: titles, rhythms and other fields that carry no notes, comments, decorations,
 grace notes, slurs, annotations. The layout is::
 
     X:1
-    R:reel                     where the tune says so
     L:1/8
     M:4/4                      C and C| as written
     K:Gdor                     tonic, mode by three letters, nothing for major, m for minor
@@ -42,10 +41,7 @@ def lay_out(tune: Tune) -> str:
         AbcError: the tune has several voices or overlays, or an ``M:`` or key that the layout cannot write.
     """
     _check_one_voice(tune)
-    header = ["X:1"]
-    if tune.rhythm:
-        header.append(f"R:{tune.rhythm.strip().lower()}")
-    header += [f"L:{write_length(tune.unit_note_length)}", f"M:{tune.meter.text}", f"K:{_write_key(tune)}"]
+    header = ["X:1", f"L:{write_length(tune.unit_note_length)}", f"M:{tune.meter.text}", f"K:{_write_key(tune)}"]
     return "\n".join(header) + "\n" + "\n".join(_lines(tune)) + "\n"
 
 
