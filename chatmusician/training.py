@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def run(cfg: DictConfig) -> float | None:
     """
     output = Path(HydraConfig.get().runtime.output_dir)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked after the tokenizer is used
+    _quieten()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.matmul_precision is not None:
         torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -48,6 +50,16 @@ def run(cfg: DictConfig) -> float | None:
         write_json(output / "metrics.json", {**metrics, **_summary(trainer, model, callbacks)})
         log.info("metrics: %s", json.dumps(metrics))
     return metrics.get("val/bits_per_byte")
+
+
+def _quieten() -> None:
+    """Leave out what says nothing of the run: greetings of libraries, and deprecations inside them."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning 2.6 with torch 2.13
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # rows are read in microseconds
+    warnings.filterwarnings("ignore", message=".*(Experiment logs|Checkpoint) directory .* exists.*")  # a run done again
+    warnings.filterwarnings("ignore", message=".*is_activation_checkpointing.*")  # transformers 5 with torch 2.13
 
 
 def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: str | None) -> None:

@@ -44,7 +44,7 @@ class Throughput(L.Callback):
             return
         now = time.perf_counter()
         then, trained, total = self._since
-        pl_module.log("throughput/trained_tokens_per_s", (self.trained_tokens - trained) / (now - then), prog_bar=True)
+        pl_module.log("throughput/trained_tokens_per_s", (self.trained_tokens - trained) / (now - then))
         pl_module.log("throughput/tokens_per_s", (self._total - total) / (now - then))
         self._since = (now, self.trained_tokens, self._total)
 

@@ -12,14 +12,14 @@ miscellaneous folk tunes; music21 itself is not imported (which would take secon
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
-from itertools import pairwise, zip_longest
+from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatmusician.data.documents import Document, chat_document, plain_document
-from chatmusician.data.instructions import Example, LabelledTune, find_tasks
+from chatmusician.data.instructions import Example, LabelledTune, Task, find_tasks
 from chatmusician.data.preparation import Rejection
 from chatmusician.errors import UserError
 from chatmusician.music.checks import check_body
@@ -182,15 +182,15 @@ class FolkTasks:
     def _examples(self, split: str) -> Iterator[tuple[Example, str]]:
         for tune in self.collections.tunes_in_keys(split):
             labelled = LabelledTune(parse_tune(tune.abc), rhythm=tune.rhythm)
-            examples = [example for task in self._tasks if (example := task.example(labelled)) is not None]
-            if self._per_tune is not None and split == "train":
-                examples = sorted(examples, key=_lot)[: self._per_tune]
-            for example in examples:
-                yield example, tune.origin
+            drawn = self._per_tune if split == "train" else None
+            tasks = self._tasks if drawn is None else sorted(self._tasks, key=partial(_lot, tune.abc))
+            possible = (example for task in tasks if (example := task.example(labelled)) is not None)
+            yield from ((example, tune.origin) for example in islice(possible, drawn))
 
 
-def _lot(example: Example) -> bytes:
-    return hashlib.sha256((example.task + example.answer).encode()).digest()
+def _lot(abc: str, task: Task) -> bytes:
+    """Decides which tasks a tune is asked: the same for the same tune, whatever the other tasks."""
+    return hashlib.sha256((task.name + abc).encode()).digest()
 
 
 def _in_other_keys(tune: FolkTune, count: int) -> list[FolkTune | None]:

@@ -1,8 +1,8 @@
 """Corpora of rows: datasets of the Hugging Face Hub, and Parquet or JSON-lines files of the same schema.
 
 ``path`` is what ``datasets.load_dataset`` takes: a Hub id such as ``m-a-p/MusicPile``, or ``parquet`` or ``json`` with
-``files``. Rows are read through the library's memory-mapped cache, so a corpus needs disk and not memory. Which rows are
-held out, and which are drawn into a sample, are functions of the seed and the row's number alone.
+``files``. Rows are read through the library's memory-mapped cache, so a corpus needs disk and not memory. Which rows
+are held out, and which are drawn into a sample, are functions of the seed and the row's number alone.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class RowSource:
 
         try:
             return load_dataset(self.path, data_files=list(self.files) or None, split="train")
-        except Exception as error:  # noqa: BLE001 -- datasets raises its own, pyarrow's and the Hub's
+        except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(
                 f"corpus.path={self.path!r} {list(self.files)} cannot be read ({reason}); give a Hub id, or "

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
-# A run of bar-line characters with its repeat number; a newline; a group of notes or a word with the space before it.
-_PIECES = r"\n| ?[|:\[\]]+[0-9]?| ?[^ |:\[\]\n]+| +"
+# A run of bar-line characters with its repeat number; a newline; a triplet, whole; a group of notes or a word, with the
+# space before it. A triplet of its own keeps its three notes together: with merges that reached over its end, 3.5% of the
+# tunes that the nano model composed had a triplet of two notes.
+_NOTE = r"[_^=]*[A-Ga-gz][,']*[0-9/]*-?"
+_PIECES = rf"\n| ?[|:\[\]]+[0-9]?| ?\(3(?:{_NOTE}){{3}}| ?[^ |:\[\]\n(]+| ?\(| +"
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":

@@ -1,0 +1,147 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from tiny_corpus import Texts
+
+from chatmusician.data.datamodule import PackedDataModule
+from chatmusician.data.packing import IGNORED
+from chatmusician.data.tokenizers import TrainedTokenizer
+from chatmusician.errors import UserError
+
+TEXTS = Texts(
+    {
+        "train": [text * 2 for text in ("abc", "de", "fghi", "jklm", "nop", "qrs", "tu", "vw", "xyz", "ABCD", "EF")],
+        "validation": ["GHIJKL", "MNOPQR", "STUVWX", "YZ"],
+        "test": ["0123"],
+    }
+)
+
+
+def make(directory: Path, *, trainer: bool = True, **options: int) -> PackedDataModule:
+    """A data module on its own: rows of 8 tokens, a byte each, and a trainer that is not run."""
+    defaults = {"global_batch": 4, "micro_batch": 2, "seed": 3}
+    datamodule = PackedDataModule(
+        corpus=TEXTS,
+        tokenizer=TrainedTokenizer(vocab_size=259),
+        directory=str(directory),
+        seq_len=8,
+        **{**defaults, **options},  # type: ignore[arg-type]  # all are numbers
+    )
+    if trainer:
+        datamodule.prepare_data()
+        datamodule.setup()
+        datamodule.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        datamodule.trainer.accumulate_grad_batches = datamodule.accumulation(1)
+    return datamodule
+
+
+def texts_of(datamodule: PackedDataModule, batches: Iterable[dict[str, torch.Tensor]]) -> list[str]:
+    """The rows read, as text without padding."""
+    return [
+        datamodule.tokenizer.decode(row.tolist()).replace("<pad>", "") for batch in batches for row in batch["input_ids"]
+    ]
+
+
+def test_a_batch_is_what_its_rows_say(tmp_path: Path) -> None:
+    datamodule = make(tmp_path)
+    (batch,) = datamodule.test_dataloader()
+    ids = datamodule.tokenizer("0123").input_ids
+    pad = datamodule.tokenizer.pad_token_id
+    assert batch["input_ids"].tolist() == [[*ids, pad, pad, pad, pad]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
+    assert batch["targets"].tolist() == [[*ids[1:], *[IGNORED] * 5]]
+    assert (batch["step_tokens"].item(), batch["trained_bytes"].item()) == (3, 4)
+
+
+def test_all_micro_batches_of_a_step_know_the_tokens_of_the_step(tmp_path: Path) -> None:
+    datamodule = make(tmp_path)
+    batches = list(datamodule.train_dataloader())
+    assert len(batches) == 2 * datamodule.steps_per_epoch() >= 2
+    for first, second in zip(batches[::2], batches[1::2], strict=True):
+        trained = sum(int((batch["targets"] != IGNORED).sum()) for batch in (first, second))
+        assert first["step_tokens"] == second["step_tokens"] == trained
+
+
+def test_an_epoch_reads_every_row_once_and_the_next_in_another_order(tmp_path: Path) -> None:
+    datamodule = make(tmp_path, global_batch=1, micro_batch=1)
+    loader = datamodule.train_dataloader()
+    first = texts_of(datamodule, loader)
+    loader.sampler.set_epoch(1)  # type: ignore[attr-defined]  # as Lightning does
+    second = texts_of(datamodule, loader)
+    assert len(first) == datamodule.training_rows()
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+def test_validation_reads_every_row_once(tmp_path: Path) -> None:
+    datamodule = make(tmp_path, global_batch=3, micro_batch=3)
+    texts = texts_of(datamodule, datamodule.val_dataloader())
+    assert sorted("".join(sorted("".join(texts)))) == sorted("GHIJKLMNOPQRSTUVWXYZ")
+    assert sum(len(batch["input_ids"]) for batch in datamodule.val_dataloader()) == len(texts) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader_processes_read_the_same(tmp_path: Path, workers: int) -> None:
+    expected = texts_of(make(tmp_path), make(tmp_path).train_dataloader())
+    datamodule = make(tmp_path, loader_workers=workers)
+    assert texts_of(datamodule, datamodule.train_dataloader()) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_saved_position_is_gone_on_from(tmp_path: Path, workers: int) -> None:
+    """Stopped in the second epoch; loader processes read ahead before Lightning has named the epoch."""
+    datamodule = make(tmp_path, global_batch=1, micro_batch=1)
+    loader = datamodule.train_dataloader()
+    loader.sampler.set_epoch(1)  # type: ignore[attr-defined]  # as Lightning does
+    whole = texts_of(datamodule, loader)
+    resumed = make(tmp_path, global_batch=1, micro_batch=1, loader_workers=workers)
+    resumed.load_state_dict({"epoch": 1, "step_in_epoch": 2, "seed": 3})
+    assert texts_of(resumed, resumed.train_dataloader()) == whole[2:]
+
+
+def test_a_checkpoint_of_another_order_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the checkpoint was made with data.seed=4, not 3; use that"):
+        make(tmp_path, trainer=False).load_state_dict({"epoch": 0, "step_in_epoch": 1, "seed": 4})
+
+
+@pytest.mark.parametrize(
+    ("global_batch", "micro_batch", "ranks", "steps"), [(8, 1, 1, 8), (8, 8, 1, 1), (8, 1, 2, 4), (64, 4, 8, 2)]
+)
+def test_accumulation_by_hand(tmp_path: Path, global_batch: int, micro_batch: int, ranks: int, steps: int) -> None:
+    datamodule = make(tmp_path, trainer=False, global_batch=global_batch, micro_batch=micro_batch)
+    assert datamodule.accumulation(ranks) == steps
+
+
+@pytest.mark.parametrize(("global_batch", "micro_batch", "ranks"), [(8, 3, 1), (8, 4, 3), (2, 4, 1)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(
+    tmp_path: Path, global_batch: int, micro_batch: int, ranks: int
+) -> None:
+    datamodule = make(tmp_path, trainer=False, global_batch=global_batch, micro_batch=micro_batch)
+    message = f"data.global_batch={global_batch} is not a multiple of data.micro_batch={micro_batch} x {ranks} ranks"
+    with pytest.raises(UserError, match=message):
+        datamodule.accumulation(ranks)
+
+
+def test_no_rows_in_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="data.micro_batch=0, data.global_batch=4: use at least 1 row"):
+        make(tmp_path, trainer=False, micro_batch=0)
+
+
+def test_too_few_rows_for_one_step_are_refused(tmp_path: Path) -> None:
+    datamodule = make(tmp_path, global_batch=64, micro_batch=64)
+    with pytest.raises(UserError, match=r"\d training rows do not fill data.global_batch=64"):
+        datamodule.train_dataloader()
+
+
+def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no prepared data; run `python -m chatmusician.prepare` first"):
+        make(tmp_path, trainer=False).setup()
+
+
+def test_the_manifest_is_for_model_cards(tmp_path: Path) -> None:
+    manifest = make(tmp_path).manifest()
+    assert manifest["settings"]["seq_len"] == 8
+    assert manifest["summary"]["test"]["trained_bytes"] == 4

@@ -1,0 +1,163 @@
+"""The whole path on a small corpus, as real commands: prepare, pretrain, fine-tune, merge, evaluate, compose."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
+
+
+def run(folder: Path, command: str, *overrides: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder of its own, as a user would, and check its exit status."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"chatmusician.{command}", *overrides],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == status, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+def write_tunes(path: Path, *, count: int) -> None:
+    """Reels of random notes: eight bars of eight, no two alike."""
+    draw = random.Random(7)
+    tunes = []
+    for number in range(1, count + 1):
+        bars = [" ".join("".join(draw.choices("DEFGABcdefg", k=4)) for _ in range(2)) for _ in range(4)]
+        half = " | ".join(bars)
+        tunes.append(f"X:{number}\nR:reel\nM:4/4\nL:1/8\nK:G\n|: {half} :|\n|: {' | '.join(reversed(bars))} :|\n")
+    path.write_text("\n".join(tunes))
+
+
+def small_corpus(plus: str) -> list[str]:
+    """Overrides that put the tunes of this test in place of the folk tunes; ``plus`` where a recipe has no such key."""
+    settings = ("collections=[tunes.abc]", "held_out=0.1")
+    return [f"{plus}data.corpus.corpora.{index}.{setting}" for index in (0, 1) for setting in settings]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tunes, in which the model was pretrained and fine-tuned by a pipeline of one's own."""
+    folder = tmp_path_factory.mktemp("workplace")
+    write_tunes(folder / "tunes.abc", count=80)
+    recipes = folder / "recipes" / "experiment"
+    recipes.mkdir(parents=True)
+    stages = []
+    for name, steps, more in (
+        ("pretrain", 30, ["model.backbone.layers=2", "data.tokenizer.vocab_size=320", "data.corpus.corpora.0.keys=2"]),
+        ("sft", 6, ["model.backbone.path=out/pretrain/model", "callbacks.merge_and_export.output=out"]),
+    ):
+        settings = [
+            f"+experiment=nano_{name}",
+            f"data.directory=out/data/{name}",
+            f"trainer.max_steps={steps}",
+            f"trainer.val_check_interval={steps // 2}",
+            "data.global_batch=4",
+            "data.micro_batch=4",
+            *more,
+        ]
+        overrides = json.dumps([*settings, *small_corpus("" if name == "pretrain" else "+")])
+        stages.append(
+            f"    - _target_: chatmusician.stages.Stage\n      name: {name}\n      command: train\n"
+            f"      folder: out/{name}\n      overrides: {overrides}\n"
+        )
+    (recipes / "small.yaml").write_text(
+        "# @package _global_\n# python -m chatmusician.pipeline +experiment=small\n# Two stages on random tunes.\n"
+        "pipeline:\n  output: out\n  stages:\n" + "".join(stages)
+    )
+    done = run(folder, "pipeline", "+experiment=small", "--config-dir", "recipes")
+    assert "[2/2] sft" in done.stdout
+    return folder
+
+
+def test_the_pipeline_gathers_the_figures_of_its_stages(workplace: Path) -> None:
+    metrics = json.loads((workplace / "out" / "metrics.json").read_text())
+    assert metrics["pretrain"]["optimizer_steps"] == 30
+    assert metrics["sft"]["trained_parameters"] < metrics["sft"]["parameters"]
+    assert metrics["pretrain"]["val/bits_per_byte"] < 6
+    assert set(metrics["seconds"]) == {"pretrain", "sft"}
+
+
+def test_finished_stages_are_not_run_again(workplace: Path) -> None:
+    before = (workplace / "out" / "sft" / "metrics.json").stat().st_mtime_ns
+    done = run(workplace, "pipeline", "+experiment=small", "--config-dir", "recipes")
+    assert done.stdout.count("done before") == 2
+    assert (workplace / "out" / "sft" / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_the_export_is_what_adapter_and_base_compute(workplace: Path) -> None:
+    report = json.loads((workplace / "out" / "export.json").read_text())
+    assert report["agreement"]["same_argmax"] == 1.0
+    merged = run(workplace, "merge", "base=out/pretrain/model", "adapter=out/adapter", "output=again")
+    assert "again" in merged.stdout
+    one, other = (workplace / name / "model.safetensors" for name in ("again", "out/model"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_tune_is_composed_and_plays(workplace: Path) -> None:
+    """A model of 30 steps writes no tune by itself, so it is asked to go on with one that is nearly finished."""
+    text = "prompt=X:1\nL:1/8\nM:4/4\nK:G\n|: GABc dedB | dedB dedB | GABc dedB | A4 G4 :|\n"
+    settings = ("model=out/model", "generation=nano", "generation.max_new_tokens=12", "generation.min_new_tokens=1")
+    done = run(workplace, "generate", *settings, "template=false", text, "hydra.run.dir=played")
+    assert done.stdout.strip()
+
+
+def test_evaluation_writes_every_answer_and_the_figures(workplace: Path) -> None:
+    collections = ("tasks.collections=[tunes.abc]", "tunes.collections=[tunes.abc]")
+    held_out = ("tasks.held_out=0.1", "tunes.held_out=0.1")
+    settings = ("model=out/model", "samples=8", "generation.max_new_tokens=40", "hydra.run.dir=figures")
+    run(workplace, "evaluate", *settings, *collections, *held_out)
+    figures = json.loads((workplace / "figures" / "metrics.json").read_text())
+    answers = [json.loads(line) for line in (workplace / "figures" / "answers.jsonl").read_text().splitlines()]
+    assert len(answers) == 8
+    assert figures["parse_rate"] == pytest.approx(sum(answer["parses"] for answer in answers) / 8)
+    assert 0 < figures["bits_per_byte"] < 8
+
+
+def test_ctrl_c_leaves_nothing_half_written(workplace: Path) -> None:
+    command = [sys.executable, "-m", "chatmusician.train", "+experiment=nano_sft", "data.directory=out/data/sft"]
+    overrides = ["model.backbone.path=out/pretrain/model", "hydra.run.dir=stopped", "trainer.max_steps=10000"]
+    process = subprocess.Popen(
+        [*command, *overrides, *small_corpus("+"), "data.global_batch=4", "data.micro_batch=4"],
+        cwd=workplace,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Epoch 0" in line or "train/loss" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    stopped = workplace / "stopped"
+    assert not (stopped / "model").exists()
+    assert not (stopped / "metrics.json").exists()
+    assert not list(stopped.rglob("*.partial"))
+
+
+def test_an_unwritable_output_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(tmp_path, "train", "+experiment=nano_pretrain", "hydra.run.dir=file/run", status=1)
+    assert "Traceback" not in done.stderr
+    assert "file/run" in done.stderr
+
+
+def test_a_missing_corpus_is_one_line(tmp_path: Path) -> None:
+    settings = ("+experiment=nano_pretrain", "corpus=folk", "data.corpus.collections=[nowhere]")
+    done = run(tmp_path, "prepare", *settings, status=1)
+    assert done.stderr.strip().splitlines()[-1].startswith("error: no ABC file in the collection 'nowhere'")
+    assert "Traceback" not in done.stderr
