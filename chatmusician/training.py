@@ -58,7 +58,9 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning 2.6 with torch 2.13
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # rows are read in microseconds
-    warnings.filterwarnings("ignore", message=".*(Experiment logs|Checkpoint) directory .* exists.*")  # a run done again
+    warnings.filterwarnings(
+        "ignore", message=".*(Experiment logs|Checkpoint) directory .* exists.*"
+    )  # a run done again
     warnings.filterwarnings("ignore", message=".*is_activation_checkpointing.*")  # transformers 5 with torch 2.13
 
 

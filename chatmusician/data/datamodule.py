@@ -10,6 +10,7 @@ A batch is a dict of tensors (B rows of T tokens):
 - ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch.
 """
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,8 @@ class PackedDataModule(L.LightningDataModule):
         """
         if state_dict["seed"] != self.seed:
             raise UserError(f"the checkpoint was made with data.seed={state_dict['seed']}, not {self.seed}; use that")
+        # Lightning warns of a loader that does not save its state; the order of rows needs no more than this.
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
         self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step_in_epoch"]
 
     def _rows(self, split: str) -> PackedRows:

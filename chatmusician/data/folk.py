@@ -181,7 +181,7 @@ class FolkTasks:
 
     def _examples(self, split: str) -> Iterator[tuple[Example, str]]:
         for tune in self.collections.tunes_in_keys(split):
-            labelled = LabelledTune(parse_tune(tune.abc), rhythm=tune.rhythm)
+            labelled = LabelledTune(tune.abc, rhythm=tune.rhythm)
             drawn = self._per_tune if split == "train" else None
             tasks = self._tasks if drawn is None else sorted(self._tasks, key=partial(_lot, tune.abc))
             possible = (example for task in tasks if (example := task.example(labelled)) is not None)

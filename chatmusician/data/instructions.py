@@ -12,9 +12,9 @@ from functools import cached_property
 
 from chatmusician.errors import UserError
 from chatmusician.music.form import form_letters, terms_of_letters
-from chatmusician.music.layout import lay_out, short_key, write_length
+from chatmusician.music.layout import short_key, write_length
 from chatmusician.music.motif import section_motifs
-from chatmusician.music.tunes import Tune
+from chatmusician.music.tunes import parse_tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +29,14 @@ class Example:
 class LabelledTune:
     """A tune with what the tasks ask of it, each found when first asked for and once only.
 
-    ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune does not say it, so it comes from the source.
+    ``abc`` is its text in the layout of the corpus. ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune does
+    not say it, so it comes from the source.
     """
 
-    def __init__(self, tune: Tune, *, rhythm: str | None = None) -> None:
-        self.tune = tune
+    def __init__(self, abc: str, *, rhythm: str | None = None) -> None:
+        self.abc = abc
         self.rhythm = rhythm
-
-    @cached_property
-    def abc(self) -> str:
-        """The tune in the layout of the corpus."""
-        return lay_out(self.tune)
+        self.tune = parse_tune(abc)
 
     @property
     def key(self) -> str:

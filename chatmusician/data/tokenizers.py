@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 # A run of bar-line characters with its repeat number; a newline; a triplet, whole; a group of notes or a word, with the
-# space before it. A triplet of its own keeps its three notes together: with merges that reached over its end, 3.5% of the
-# tunes that the nano model composed had a triplet of two notes.
+# space before it. A triplet of its own keeps its three notes together: with merges that reached over its end, 3.5% of
+# the tunes that the nano model composed had a triplet of two notes.
 _NOTE = r"[_^=]*[A-Ga-gz][,']*[0-9/]*-?"
 _PIECES = rf"\n| ?[|:\[\]]+[0-9]?| ?\(3(?:{_NOTE}){{3}}| ?[^ |:\[\]\n(]+| ?\(| +"
 
@@ -68,7 +68,7 @@ class TrainedTokenizer:
     """A byte-level BPE of ``vocab_size`` pieces, trained on the first documents and kept beside the shards."""
 
     vocab_size: int
-    documents: int = 8000
+    documents: int = 4000
     """How many documents it is trained on."""
 
     def describe(self) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class DocumentTokenizer:
     """Turns documents into `TokenDocument`s with the ids of the model's own tokenizer.
 
     ``bos`` and ``eos`` add those tokens around every document. An added EOS is trained on where the end of the text is.
-    A token bears loss when any of its characters is trained on: with ``</s>`` before it, `` Assistant`` may be one token,
-    of which the space is the question's.
+    A token bears loss when any of its characters is trained on: behind ``</s>``, the text `` Assistant`` may be one
+    token, of which the space is the question's.
     """
 
     tokenizer: Any

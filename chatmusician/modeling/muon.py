@@ -16,7 +16,10 @@ _ITERATIONS = 5
 
 
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values of the [m, n] result lie between 0.7 and 1.2."""
+    """The nearest semi-orthogonal matrix [m, n], roughly.
+
+    Singular values from 0.002 of the Frobenius norm upwards end between 0.68 and 1.21; smaller ones grow 485-fold.
+    """
     a, b, c = _QUINTIC
     x = matrix.float()
     tall = x.size(0) > x.size(1)

@@ -19,6 +19,7 @@ Notes are grouped by the beat (`chatmusician.music.beams`); bar lines stand betw
 import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 from chatmusician.music.beams import beam
 from chatmusician.music.durations import is_border, measure
@@ -81,33 +82,42 @@ def _check_one_voice(tune: Tune) -> None:
         raise AbcError("the tune has several voices", line=tune.fields[0].line, source=tune.source)
 
 
-def _bars(tune: Tune) -> Iterator[tuple[list[str], str]]:
-    """Each bar as its groups of notes and the bar line behind it; the first may be a bar line before any music."""
+class _LaidBar(NamedTuple):
+    """The groups of notes of a bar, the bar line behind them, and whether it is a pickup. Some have no music."""
+
+    groups: list[str]
+    bar_line: str
+    pickup: bool
+
+
+def _bars(tune: Tune) -> Iterator[_LaidBar]:
     pickups = iter([bar.short and bar.opens_at_border for bar in measure(tune)[0]])
     unit, meter = tune.unit_note_length, tune.meter
     music: list[Token] = []
     groups: list[str] = []
-    bar, ending = "", ""
+    bar, ending, pickup = "", "", False
     for token in tune.tokens:
         if token.kind in (Kind.BAR, Kind.ENDING) and _sounds(music):
-            groups, music = beam(music, unit=unit, meter=meter, pickup=next(pickups, False)), []
+            pickup = next(pickups, False)
+            groups, music = beam(music, unit=unit, meter=meter, pickup=pickup), []
         if token.kind is Kind.BAR:
             bar, ending = bar + token.text, ""  # bar lines with nothing between them are one: :| and |: are ::
         elif token.kind is Kind.ENDING and '"' not in token.text:
             bar, ending = bar or "|", token.text.removeprefix("[")
         elif (kept := _kept(token)) is not None:
             if bar:
-                yield groups, write_bar(bar) + ending
-                groups, bar, ending = [], "", ""
+                yield _LaidBar(groups, write_bar(bar) + ending, pickup)
+                groups, bar, ending, pickup = [], "", "", False
             music.append(kept)
             if kept.kind is Kind.INLINE_FIELD:
                 name, value = read_field(kept.text)
                 unit = parse_unit_note_length(value) if name == "L" else unit
                 meter = parse_meter(value) if name == "M" else meter
     if music:
-        groups = beam(music, unit=unit, meter=meter, pickup=next(pickups, False))
+        pickup = next(pickups, False)
+        groups = beam(music, unit=unit, meter=meter, pickup=pickup)
     if groups or bar:
-        yield groups, write_bar(bar) + ending if bar else ""
+        yield _LaidBar(groups, write_bar(bar) + ending if bar else "", pickup)
 
 
 def _sounds(tokens: Iterable[Token]) -> bool:
@@ -146,12 +156,11 @@ def write_bar(text: str) -> str:
 
 def _lines(tune: Tune) -> Iterator[str]:
     """Lines of four bars, pickups not counted; a new line after a border, and before a repeat that opens."""
-    pickups = iter([bar.short and bar.opens_at_border for bar in measure(tune)[0]])
     line: list[str] = []
     count = 0
-    for groups, bar_line in _bars(tune):
+    for groups, bar_line, pickup in _bars(tune):
         line += groups
-        count += bool(groups) and not next(pickups, False)
+        count += bool(groups) and not pickup
         if bar_line == "|:" and count:
             yield " ".join([*line, "|"] if groups else line)
             line, count = [], 0

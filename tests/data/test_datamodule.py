@@ -41,7 +41,9 @@ def make(directory: Path, *, trainer: bool = True, **options: int) -> PackedData
 def texts_of(datamodule: PackedDataModule, batches: Iterable[dict[str, torch.Tensor]]) -> list[str]:
     """The rows read, as text without padding."""
     return [
-        datamodule.tokenizer.decode(row.tolist()).replace("<pad>", "") for batch in batches for row in batch["input_ids"]
+        datamodule.tokenizer.decode(row.tolist()).replace("<pad>", "")
+        for batch in batches
+        for row in batch["input_ids"]
     ]
 
 
@@ -103,7 +105,7 @@ def test_a_saved_position_is_gone_on_from(tmp_path: Path, workers: int) -> None:
 
 
 def test_a_checkpoint_of_another_order_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the checkpoint was made with data.seed=4, not 3; use that"):
+    with pytest.raises(UserError, match=r"the checkpoint was made with data.seed=4, not 3; use that"):
         make(tmp_path, trainer=False).load_state_dict({"epoch": 0, "step_in_epoch": 1, "seed": 4})
 
 
@@ -126,7 +128,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 
 
 def test_no_rows_in_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="data.micro_batch=0, data.global_batch=4: use at least 1 row"):
+    with pytest.raises(UserError, match=r"data.micro_batch=0, data.global_batch=4: use at least 1 row"):
         make(tmp_path, trainer=False, micro_batch=0)
 
 
@@ -137,7 +139,7 @@ def test_too_few_rows_for_one_step_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no prepared data; run `python -m chatmusician.prepare` first"):
+    with pytest.raises(UserError, match=r"holds no prepared data; run `python -m chatmusician.prepare` first"):
         make(tmp_path, trainer=False).setup()
 
 

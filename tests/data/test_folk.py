@@ -181,5 +181,5 @@ def test_a_collection_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gone.abc").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="gone.abc cannot be read .No such file or directory."):
+    with pytest.raises(UserError, match=r"gone.abc cannot be read .No such file or directory."):
         FolkTunes(collections=[str(tmp_path)]).describe()

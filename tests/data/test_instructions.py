@@ -17,7 +17,7 @@ MOTIFS = "['G2BG dGB', 'c2ec gce']"  # of six notes, they come twice; of seven n
 
 
 def labelled(abc: str) -> LabelledTune:
-    return LabelledTune(parse_tune(abc), rhythm="Reel ")
+    return LabelledTune(abc, rhythm="Reel ")
 
 
 def ask(name: str, tune: LabelledTune) -> tuple[str, str]:
@@ -46,7 +46,7 @@ def test_each_task_on_one_tune(name: str, material: str, answer: str) -> None:
 
 
 def test_a_tune_without_rhythm_does_not_name_one() -> None:
-    material, _ = ask("text_to_score", LabelledTune(parse_tune(TUNE)))
+    material, _ = ask("text_to_score", LabelledTune(TUNE))
     assert material == "Meter 4/4\nKey G\nNote Length 1/8"
 
 

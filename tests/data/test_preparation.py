@@ -40,9 +40,7 @@ def folk(abc_file: Path, *, keys: int = 2) -> FolkTunes:
 
 
 def prepare_folk(abc_file: Path, directory: Path, *, workers: int = 1) -> Manifest:
-    return prepare(
-        corpus=folk(abc_file), tokenizer=TOKENIZER, settings=SETTINGS, directory=directory, workers=workers
-    )
+    return prepare(corpus=folk(abc_file), tokenizer=TOKENIZER, settings=SETTINGS, directory=directory, workers=workers)
 
 
 def bytes_of(directory: Path) -> dict[str, str]:
@@ -237,7 +235,7 @@ def test_the_tokenizer_of_the_model_is_kept_with_the_shards(tmp_path: Path) -> N
     manifest = prepare_with("model")
     assert prepared_tokenizer(tmp_path / "data").get_vocab() == prepared_tokenizer_of(tmp_path / "model")
     assert prepare_with("copy") == manifest  # the same tokenizer in another place
-    with pytest.raises(UserError, match="tokenizer.fingerprint is .* there and .* here"):
+    with pytest.raises(UserError, match=r"tokenizer.fingerprint is .* there and .* here"):
         prepare_with("other")
 
 
@@ -271,7 +269,7 @@ def test_overlong_documents_are_counted(
 
 
 def test_an_overlong_document_can_be_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train:1: 10 tokens do not fit seq_len=4; set data.overlong"):
+    with pytest.raises(UserError, match=r"train:1: 10 tokens do not fit seq_len=4; set data.overlong"):
         prepare(
             corpus=Texts({"train": ["klm", "abcdefghij"]}),
             tokenizer=TrainedTokenizer(vocab_size=259),
@@ -319,7 +317,7 @@ def test_a_corpus_without_training_documents_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a_file/data", "/proc/no_such_place/data"])
 def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "a_file").write_text("")
-    with pytest.raises(UserError, match="cannot be written .*; choose another data.directory") as failure:
+    with pytest.raises(UserError, match=r"cannot be written .*; choose another data.directory") as failure:
         prepare(
             corpus=Texts({"train": ["ab"]}),
             tokenizer=TrainedTokenizer(vocab_size=259),

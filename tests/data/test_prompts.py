@@ -28,9 +28,7 @@ def test_turns_repeat() -> None:
 )
 def test_rows_end_in_the_same_text_with_and_without_fragments(row: tuple[str, str, str]) -> None:
     question, answer = clean_fields(*row)
-    assert format_question(question) + format_answer(answer) == (
-        "Human: Add chords. X:1 </s> Assistant: X:2 </s> "
-    )
+    assert format_question(question) + format_answer(answer) == ("Human: Add chords. X:1 </s> Assistant: X:2 </s> ")
 
 
 def test_the_words_of_the_template_inside_a_text_stay() -> None:

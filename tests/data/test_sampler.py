@@ -55,16 +55,16 @@ def test_the_shares_drawn_in_the_module() -> None:
     assert [len(order) for order in (one_rank, *ranks)] == [8, 4, 4]
 
 
-@pytest.mark.parametrize(("micro_batch", "accumulate", "ranks"), [(8, 1, 1), (1, 8, 1), (2, 2, 2), (4, 1, 2), (1, 2, 4)])
+@pytest.mark.parametrize(
+    ("micro_batch", "accumulate", "ranks"), [(8, 1, 1), (1, 8, 1), (2, 2, 2), (4, 1, 2), (1, 2, 4)]
+)
 def test_every_split_of_a_global_batch_sees_its_rows_in_the_same_step(
     micro_batch: int, accumulate: int, ranks: int
 ) -> None:
     expected = RowOrder(rows=50, seed=7)(range(48), epoch=2).reshape(6, 8)
     seen: list[list[int]] = [[] for _ in range(6)]
     for rank in range(ranks):
-        order = training_order(
-            rows=50, micro_batch=micro_batch, accumulate=accumulate, ranks=ranks, rank=rank, epoch=2
-        )
+        order = training_order(rows=50, micro_batch=micro_batch, accumulate=accumulate, ranks=ranks, rank=rank, epoch=2)
         for index, batch in enumerate(order):
             seen[index // accumulate] += batch.rows.tolist()
             assert batch.step_rows.tolist() == expected[index // accumulate].tolist()

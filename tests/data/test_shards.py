@@ -136,17 +136,17 @@ def test_totals_are_written_for_people(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"settings": {}}', '{"settings": {}, "shards": {"train": [{}]}}'])
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(UserError, match="manifest.json is not a manifest .*remove the folder"):
+    with pytest.raises(UserError, match=r"manifest.json is not a manifest .*remove the folder"):
         load_manifest(tmp_path)
 
 
 def test_a_missing_or_broken_shard_is_named(tmp_path: Path) -> None:
     record = write(tmp_path / "00000.arrow")
     (tmp_path / "00000.arrow").write_bytes(b"no arrow")
-    with pytest.raises(UserError, match="00000.arrow cannot be read"):
+    with pytest.raises(UserError, match=r"00000.arrow cannot be read"):
         PackedRows(tmp_path, SplitManifest(shards=(record,)), seq_len=4)
     (tmp_path / "00000.arrow").unlink()
-    with pytest.raises(UserError, match="00000.arrow cannot be read"):
+    with pytest.raises(UserError, match=r"00000.arrow cannot be read"):
         PackedRows(tmp_path, SplitManifest(shards=(record,)), seq_len=4)
 
 

@@ -159,7 +159,7 @@ def test_drop_keeps_nothing_and_says_so(byte_tokenizer: PreTrainedTokenizerBase)
 
 def test_error_names_the_document(byte_tokenizer: PreTrainedTokenizerBase) -> None:
     document = plain_document("abcdefghij", source="t", origin="tunes.abc:12")
-    with pytest.raises(UserError, match="tunes.abc:12: 10 tokens do not fit seq_len=4; set data.overlong"):
+    with pytest.raises(UserError, match=r"tunes.abc:12: 10 tokens do not fit seq_len=4; set data.overlong"):
         tokenize(byte_tokenizer, document, seq_len=4, overlong="error")
 
 
@@ -179,7 +179,7 @@ def test_a_pretrained_tokenizer_is_known_by_what_it_does(tokenizer: PreTrainedTo
 
 
 def test_a_folder_without_tokenizer_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no tokenizer in .*give a model folder or a Hub id"):
+    with pytest.raises(UserError, match=r"no tokenizer in .*give a model folder or a Hub id"):
         PretrainedTokenizer(path=str(tmp_path)).load((), tmp_path)
 
 

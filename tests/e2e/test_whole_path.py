@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+
 def environment() -> dict[str, str]:
     return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
 

@@ -165,7 +165,7 @@ def test_a_checkpoint_holds_the_trained_weights_only(corpus: Path, tmp_path: Pat
 @pytest.mark.parametrize("other", [Lora(r=4, alpha=8, target_modules=["q_proj"]), None])
 def test_a_checkpoint_of_another_adapter_is_refused(corpus: Path, tmp_path: Path, other: Adapter | None) -> None:
     fit(tmp_path, module=make_module(lora=LORA), data=make_data(corpus), steps=3)
-    with pytest.raises(UserError, match="the checkpoint is of another model or adapter: .* resume with the config"):
+    with pytest.raises(UserError, match=r"the checkpoint is of another model or adapter: .* resume with the config"):
         fit(
             tmp_path / "other",
             module=make_module(lora=other),
@@ -190,7 +190,7 @@ class SeesDropout(L.Callback):
         if trainer.global_step == 1:  # lora_B is no longer zero
             for seed in (0, 1):
                 torch.manual_seed(seed)
-                self.losses.append(float(summed_loss(pl_module.model, batch)[0]))
+                self.losses.append(summed_loss(pl_module.model, batch)[0].item())
 
 
 def test_dropout_is_live_in_training_and_after_validation(corpus: Path, tmp_path: Path) -> None:
@@ -213,16 +213,12 @@ def test_bits_per_byte_are_those_of_the_whole_split(corpus: Path, tmp_path: Path
     (result,) = run.trainer.test(run.module, datamodule=run.data, verbose=False)
     nats = trained_bytes = 0.0
     with torch.no_grad():
-        for batch in make_data_loader(run):
-            nats += float(summed_loss(run.module.model, batch)[0])
+        for batch in run.data.test_dataloader():
+            nats += summed_loss(run.module.model, batch)[0].item()
             trained_bytes += int(batch["trained_bytes"])
     documents = list(run.data.corpus.documents("test"))
     assert trained_bytes == sum(document.trained_bytes for document in documents)
     assert result["test/bits_per_byte"] == pytest.approx(nats / trained_bytes / 0.6931472, rel=1e-5)
-
-
-def make_data_loader(run: Run) -> Any:
-    return run.data.test_dataloader()
 
 
 def test_the_length_of_a_run_in_steps(corpus: Path, tmp_path: Path) -> None:

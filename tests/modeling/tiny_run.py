@@ -17,7 +17,7 @@ from chatmusician.modeling.language_model import Adapter, CausalLanguageModel
 from chatmusician.modeling.lora import AllWeights, Lora
 from chatmusician.modeling.optimizers import AdamWSettings, OptimizerSettings, Schedule
 
-BACKBONE = NewLlama(hidden_size=16, layers=2, heads=2, intermediate_size=32, max_length=64)
+BACKBONE = NewLlama(hidden_size=16, layers=2, heads=2, intermediate_size=32, max_length=64, tied_embeddings=False)
 ADAMW = AdamWSettings(lr=3e-3)
 LORA = Lora(r=4, alpha=8, dropout=0.3, modules_to_save=["embed_tokens"])
 
