@@ -29,8 +29,8 @@ class Example:
 class LabelledTune:
     """A tune with what the tasks ask of it, each found when first asked for and once only.
 
-    ``abc`` is its text in the layout of the corpus. ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune does
-    not say it, so it comes from the source.
+    ``abc`` is its text in the layout of the corpus. ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune
+    does not say it, so it comes from the source.
     """
 
     def __init__(self, abc: str, *, rhythm: str | None = None) -> None:

@@ -3,8 +3,8 @@
 In ABC notes without a space between them share a beam. Transcribers differ in how they group, and a model that has to
 keep time is helped by groups that all last the same: in ``GABc dedB | (3GABcd e>fg2`` each group is half a bar. A
 group lasts a dotted beat in compound meters, half a whole note in common and cut time, else a quarter note. It begins
-on a beat: after a note that is held over the next one it goes on to the beat after. Triplets and broken rhythm are never
-cut. Pickups are counted from their end::
+on a beat: after a note that is held over the next one it goes on to the beat after. Triplets and broken rhythm are
+never cut. Pickups are counted from their end::
 
     6/8   d | G3 GAB | c2B A2G |        4/4   AB | cdef gfed | c4 c2        3/4   A3B c2 | d6 |
 """

@@ -1,9 +1,9 @@
 """Layout: one way to write a tune, so that a model learns music and not the habits of transcribers.
 
 Flow: parsed `Tune` -> `lay_out` -> the text that enters the corpus. What stays is what decides pitch, duration, form
-and harmony: notes, rests, chords, ties, tuplets, broken rhythm, bar lines and endings, chord symbols, and changes of key,
-meter and unit note length inside the tune. What goes: titles, rhythms and other fields that carry no notes, comments,
-decorations, grace notes, slurs, annotations. The layout is::
+and harmony: notes, rests, chords, ties, tuplets, broken rhythm, bar lines and endings, chord symbols, and changes of
+key, meter and unit note length inside the tune. What goes: titles, rhythms and other fields that carry no notes,
+comments, decorations, grace notes, slurs, annotations. The layout is::
 
     X:1
     L:1/8

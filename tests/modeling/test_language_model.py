@@ -121,16 +121,17 @@ def test_one_trajectory_however_a_global_batch_is_cut(corpus: Path, tmp_path: Pa
     assert largest_difference(runs[0], runs[2]) < 1e-6
 
 
-def test_a_run_may_go_on_with_other_micro_batches(corpus: Path, tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole", module=make_module(), data=make_data(corpus, micro_batch=1), steps=20)
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 1)])
+def test_a_run_may_go_on_with_other_micro_batches(corpus: Path, tmp_path: Path, before: int, after: int) -> None:
+    whole = fit(tmp_path / "whole", module=make_module(), data=make_data(corpus, micro_batch=before), steps=12)
     resumed = fit(
         tmp_path / "resumed",
         module=make_module(),
-        data=make_data(corpus, micro_batch=4),
-        steps=20,
+        data=make_data(corpus, micro_batch=after),
+        steps=12,
         resume=tmp_path / "whole" / "step=3.ckpt",
     )
-    assert resumed.trainer.global_step == 20
+    assert resumed.trainer.global_step == 12
     assert resumed.trainer.current_epoch == whole.trainer.current_epoch > 0
     assert largest_difference(whole, resumed) < 1e-5
 
@@ -182,9 +183,7 @@ class SeesDropout(L.Callback):
         self.losses: list[float] = []
         self.training: list[bool] = []
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, *_: Any) -> None:
         assert isinstance(pl_module, CausalLanguageModel)
         self.training.append(all(module.training for module in pl_module.model.modules()))
         if trainer.global_step == 1:  # lora_B is no longer zero
