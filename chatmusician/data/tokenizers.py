@@ -68,7 +68,7 @@ class TrainedTokenizer:
     """A byte-level BPE of ``vocab_size`` pieces, trained on the first documents and kept beside the shards."""
 
     vocab_size: int
-    documents: int = 4000
+    documents: int = 8000
     """How many documents it is trained on."""
 
     def describe(self) -> dict[str, Any]:

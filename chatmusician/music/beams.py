@@ -1,12 +1,11 @@
 """Beams: where to put the spaces between notes, so that groups are beats.
 
 In ABC notes without a space between them share a beam. Transcribers differ in how they group, and a model that has to
-keep time is helped by groups that all last the same: in ``GABc dedB | (3GABcd e>fg2`` each group is half a bar. A
-group lasts a dotted beat in compound meters, half a whole note in common and cut time, else a quarter note. It begins
-on a beat: after a note that is held over the next one it goes on to the beat after. Triplets and broken rhythm are
-never cut. Pickups are counted from their end::
+keep time is helped by groups that begin with the beats: in ``GABc dedB | (3GABcd e>fg2`` each is half a bar. Beats are
+dotted in compound meters, half a whole note in common and cut time, else a quarter note. Notes that begin in one beat
+are one group; triplets and broken rhythm are never cut. Pickups are counted from their end::
 
-    6/8   d | G3 GAB | c2B A2G |        4/4   AB | cdef gfed | c4 c2        3/4   A3B c2 | d6 |
+    6/8   d | G3 GAB | c2B A2G |        4/4   AB | cdef gfed | c4 c2        3/4   A3 B c2 | d6 |
 """
 
 from collections.abc import Sequence
@@ -47,11 +46,14 @@ def beam(tokens: Sequence[Token], *, unit: Fraction, meter: Meter, pickup: bool)
     group = group_length(meter) / unit
     onset = -sum((figure.duration for figure in figures), Fraction(0)) % group if pickup else Fraction(0)
     groups: list[str] = []
+    began = -1
     for figure in figures:
-        if groups and onset % group:
+        beat = int(onset / group)
+        if beat == began:
             groups[-1] += figure.text
         else:
             groups.append(figure.text)
+            began = beat
         onset += figure.duration
     return groups
 

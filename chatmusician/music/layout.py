@@ -9,11 +9,11 @@ comments, decorations, grace notes, slurs, annotations. The layout is::
     L:1/8
     M:4/4                      C and C| as written
     K:Gdor                     tonic, mode by three letters, nothing for major, m for minor
-    D2 | G2BG dGBG | AFcF AFcF |        four bars a line, a new line after every double bar or repeat
-    G2BG dGBd | gfdc A2 :|
+    D2 | G2BG dGBG | AFcF AFcF | G2BG dGBd | gfdc A2 ::
+    fg | "Gm"a2gf d^cde | d2G2 G2 :|
 
-Notes are grouped by the beat (`chatmusician.music.beams`); bar lines stand between spaces, endings directly behind them
-(``|1``, ``:|2``).
+Lines have four bars, pickups not counted, and end with every double bar or repeat. Notes are grouped by the beat
+(`chatmusician.music.beams`); bar lines stand between spaces, endings directly behind them (``|1``, ``:|2``).
 """
 
 import re

@@ -2,7 +2,6 @@ import pytest
 
 from chatmusician.data.instructions import TASKS, LabelledTune, find_tasks
 from chatmusician.errors import UserError
-from chatmusician.music.tunes import parse_tune
 
 TUNE = """X:1
 L:1/8

@@ -26,7 +26,7 @@ def test_group_length(meter: str, length: str) -> None:
         ("4/4", "c4c2", "c4 c2"),
         ("C", "A B c d e2 f2", "ABcd e2f2"),
         ("3/4", "A6", "A6"),
-        ("3/4", "A3 B c2", "A3B c2"),  # B begins half-way through the second beat, into which A lasts
+        ("3/4", "A3Bc2", "A3 B c2"),  # B begins half-way through the second beat, into which A lasts
         ("4/4", "(3GAB cd e>f g2", "(3GABcd e>fg2"),
         ("4/4", "A2 B- B c2 d2", "A2B-B c2d2"),
         ("2/4", "a>b c<d", "a>b c<d"),
