@@ -48,7 +48,7 @@ def beam(tokens: Sequence[Token], *, unit: Fraction, meter: Meter, pickup: bool)
     groups: list[str] = []
     began = -1
     for figure in figures:
-        beat = int(onset / group)
+        beat = onset // group
         if beat == began:
             groups[-1] += figure.text
         else:
@@ -63,11 +63,25 @@ def _figures(tokens: Sequence[Token], *, compound: bool) -> list[_Figure]:
     prefix = ""  # marks before a note to come
     joined = False  # the next note belongs to the last figure, by broken rhythm
     last = Fraction(0)  # duration of the last note
-    factor = Fraction(1)  # what broken rhythm does to the next note
+    factor = Fraction(1)  # what broken rhythm does to the next note, if it is joined
     tuplet, left = Fraction(1), 0
     inside = False  # the next note belongs to the last figure, by its tuplet
+    note = Kind.NOTE  # most tokens; a member of an Enum is slow to look up
     for token in tokens:
-        if token.kind is Kind.BROKEN and figures:
+        if token.kind is note or token.kind in (Kind.REST, Kind.CHORD):
+            last = _written(token)
+            if left:
+                last *= tuplet
+            if joined:
+                last *= factor
+            if (joined or inside) and figures:
+                figures[-1].text += prefix + _text(token)
+                figures[-1].duration += last
+            else:
+                figures.append(_Figure(text=prefix + _text(token), duration=last))
+            left = max(0, left - 1)
+            prefix, joined, inside = "", False, left > 0
+        elif token.kind is Kind.BROKEN and figures:
             part = Fraction(1, 2 ** len(token.text))
             before, factor = (2 - part, part) if token.text[0] == ">" else (part, 2 - part)
             figures[-1].duration += last * (before - 1)
@@ -80,14 +94,6 @@ def _figures(tokens: Sequence[Token], *, compound: bool) -> list[_Figure]:
             tuplet, left = Fraction(mark.q or (3 if compound else 2), mark.p), mark.r
             prefix += token.text
             inside = False
-        elif token.kind in (Kind.NOTE, Kind.REST, Kind.CHORD):
-            last = _written(token) * factor * (tuplet if left else 1)
-            if not (joined or inside) or not figures:
-                figures.append(_Figure())
-            figures[-1].text += prefix + _text(token)
-            figures[-1].duration += last
-            left = max(0, left - 1)
-            prefix, joined, inside, factor = "", False, left > 0, Fraction(1)
         else:
             prefix += token.text
     if prefix:

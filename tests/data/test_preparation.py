@@ -178,7 +178,7 @@ def test_workers_end_with_the_process_that_is_killed(abc_file: Path, tmp_path: P
     script.write_text(KILLED_WITH_WORKERS)
     deadly = 2 * len(list(folk(abc_file).documents("train")))
     arguments = [str(Path(__file__).parent), str(abc_file), str(tmp_path / "data"), str(deadly)]
-    done = subprocess.run([sys.executable, script, *arguments], stdout=subprocess.PIPE, timeout=120, check=False)
+    done = subprocess.run([sys.executable, script, *arguments], stdout=subprocess.PIPE, timeout=600, check=False)
     assert done.returncode == -signal.SIGKILL
 
 
