@@ -7,6 +7,7 @@ A prepared folder::
     train/00000.arrow        one window of documents, packed; an Arrow stream that ``datasets`` reads too
     train/00000.json         the shard's record: counts and checksum
     quarantine.jsonl         what the corpus rejected: file, line, reason
+    unfinished.json          while preparing: what was asked for, so that only work for the same is gone on with
 
 Each row holds ``ids`` (uint16 where the vocabulary allows, else uint32) and ``loss_mask`` (uint8, 0 or 1), both of
 exactly ``seq_len``, and ``lengths``, the tokens of each document in order. A shard is a function of its window of
