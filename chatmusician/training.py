@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def _quieten() -> None:
 def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: str | None) -> None:
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise UserError(f"resume={checkpoint!r}: there is no such checkpoint")
+    if checkpoint is not None and not zipfile.is_zipfile(checkpoint):
+        raise UserError(f"resume={checkpoint!r} is not a whole checkpoint; resume from another one")
     try:
         # weights_only=False: a checkpoint of ours also holds the states of loops and callbacks; give it only your own.
         trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)

@@ -63,6 +63,7 @@ class PackedDataModule(L.LightningDataModule):
         overlong, bos, eos, window: see `chatmusician.data.preparation.PackingSettings`.
         prepare_workers: processes that tokenise and pack.
         loader_workers: processes that read rows while training; 0 reads them in the training process.
+        overwrite: prepare anew what was prepared with other settings; otherwise it is refused.
 
     Raises:
         UserError: the global batch is not a multiple of micro-batch x ranks.
@@ -84,6 +85,7 @@ class PackedDataModule(L.LightningDataModule):
         window: int = 4096,
         prepare_workers: int = 1,
         loader_workers: int = 0,
+        overwrite: bool = False,
     ) -> None:
         super().__init__()
         if micro_batch < 1 or global_batch < 1:
@@ -97,6 +99,7 @@ class PackedDataModule(L.LightningDataModule):
         self.seed = seed
         self.prepare_workers = prepare_workers
         self.loader_workers = loader_workers
+        self.overwrite = overwrite
         self.tokenizer: Any = None
         self._manifest: Manifest | None = None
         self._first_epoch = 0
@@ -120,6 +123,7 @@ class PackedDataModule(L.LightningDataModule):
             settings=self.settings,
             directory=self.directory,
             workers=self.prepare_workers,
+            overwrite=self.overwrite,
         )
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 -- Lightning's signature

@@ -18,6 +18,7 @@ from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chatmusician.data.code_version import code_version
 from chatmusician.data.documents import Document, chat_document, plain_document
 from chatmusician.data.instructions import Example, LabelledTune, Task, find_tasks
 from chatmusician.data.preparation import Rejection
@@ -37,6 +38,11 @@ TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
 
 MOST_ACCIDENTALS = 4
 """Sharps or flats in the signature of a transposed copy."""
+
+_MUSIC = ("beams", "checks", "durations", "form", "keys", "layout", "lexer", "motif", "pitches", "transposition", "tunes")
+_DATA = ("documents", "folk", "instructions", "prompts")
+_RULES = tuple(f"chatmusician.music.{name}" for name in _MUSIC) + tuple(f"chatmusician.data.{name}" for name in _DATA)
+"""The modules that decide what the documents say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,7 @@ class FolkCollections:
             raise UserError(f"corpus.keys={self.keys}: a tune is written in at least 1 key, its own")
 
     def describe(self) -> dict[str, Any]:
-        """The settings, and a hash of the content of the collections."""
+        """The settings, and hashes of the content of the collections and of the code that makes documents of it."""
         content = hashlib.sha256()
         for file in self._files:
             content.update(file.name.encode() + b"\0" + file.content)
@@ -87,6 +93,7 @@ class FolkCollections:
             "held_out": self.held_out,
             "keys": self.keys,
             "content": content.hexdigest()[:16],
+            "code": code_version(_RULES),
         }
 
     def tunes(self, split: str) -> list[FolkTune]:

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from chatmusician.data.documents import Document
 from chatmusician.data.packing import TokenDocument, pack
 from chatmusician.data.shards import (
+    MANIFEST,
     Manifest,
     ShardRecord,
     SplitManifest,
@@ -109,18 +110,21 @@ def prepare(
     settings: PackingSettings,
     directory: Path,
     workers: int = 1,
+    overwrite: bool = False,
 ) -> Manifest:
     """Make ``directory`` hold the packed corpus, doing only what is not there yet; a second run waits for the first.
 
+    With ``overwrite`` a folder that was prepared from something else, or with other settings, is made anew.
+
     Raises:
-        UserError: the folder was prepared from something else, cannot be written, or the corpus has no document.
+        UserError: the folder was prepared otherwise, cannot be written, or the corpus has no document.
     """
     from filelock import FileLock
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(directory / ".lock"):
-            return _prepare_locked(corpus, tokenizer, settings, directory, workers)
+            return _prepare_locked(corpus, tokenizer, settings, directory, workers, overwrite)
     except OSError as error:
         place = error.filename or directory
         raise UserError(
@@ -134,17 +138,28 @@ def prepare(
 
 
 def _prepare_locked(
-    corpus: Corpus, source: TokenizerSource, settings: PackingSettings, directory: Path, workers: int
+    corpus: Corpus,
+    source: TokenizerSource,
+    settings: PackingSettings,
+    directory: Path,
+    workers: int,
+    overwrite: bool,
 ) -> Manifest:
     manifest = load_manifest(directory)
     asked = {**asdict(settings), "tokenizer": source.describe(), "corpus": corpus.describe()}
-    if manifest is None:
-        _discard_other_work(directory, asked)
-    tokenizer = source.load(corpus.documents("train"), directory)
-    wanted = json.loads(json.dumps({**asked, "tokenizer": {**asked["tokenizer"], **describe(tokenizer)}}))
     if manifest is not None:
-        refuse_other_settings(manifest.settings, wanted, directory)
-        return manifest
+        differences = list(differing_settings(manifest.settings, _as_kept(asked, prepared_tokenizer(directory))))
+        if not differences:
+            return manifest
+        if not overwrite:
+            raise UserError(
+                f"{directory} was prepared otherwise: {'; '.join(differences)}; choose another data.directory, or "
+                "replace it with data.overwrite=true"
+            )
+        log.warning("preparing %s anew: %s", directory, "; ".join(differences))
+        (directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
+    _discard_other_work(directory, asked)
+    tokenizer = source.load(corpus.documents("train"), directory)
     log.info("preparing %s", directory)
     if not (directory / "tokenizer").exists():
         save_tokenizer(tokenizer, directory / "tokenizer")
@@ -153,7 +168,7 @@ def _prepare_locked(
     if not splits["train"].total("rows"):
         raise UserError(f"{directory}: the corpus gave no training document")
     _write_quarantine(corpus.rejections(), directory)
-    manifest = Manifest(settings=wanted, splits=splits)
+    manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits)
     manifest.save(directory)
     (directory / UNFINISHED).unlink(missing_ok=True)
     for split, summary in manifest.summary().items():
@@ -165,19 +180,17 @@ def _prepare_locked(
     return manifest
 
 
-def refuse_other_settings(found: dict[str, Any], wanted: dict[str, Any], directory: Path) -> None:
-    """Raise a UserError that names each setting in which a prepared folder differs from what is asked for."""
-    differences = list(_differences(found, wanted, ""))
-    if differences:
-        raise UserError(
-            f"{directory} was prepared otherwise: {'; '.join(differences)}; choose another data.directory or remove it"
-        )
+def _as_kept(asked: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+    """The settings as a manifest has them: with what a tokenizer that was trained turned out to be, as JSON gives it."""
+    kept: dict[str, Any] = json.loads(json.dumps({**asked, "tokenizer": {**describe(tokenizer), **asked["tokenizer"]}}))
+    return kept
 
 
-def _differences(found: Any, wanted: Any, path: str) -> Iterator[str]:
+def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """What differs between the settings of a prepared folder and those asked for, a setting with both values each."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(found.keys() | wanted.keys()):
-            yield from _differences(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+            yield from differing_settings(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
     elif found != wanted:
         yield f"{path} is {found!r} there and {wanted!r} here"
 

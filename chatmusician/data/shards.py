@@ -30,6 +30,7 @@ import pyarrow as pa
 from chatmusician.data.packing import Row
 from chatmusician.errors import UserError
 
+MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
@@ -68,7 +69,7 @@ class Manifest:
         """Write ``manifest.json`` atomically, with totals a person can read in front of the shard records."""
         summary = {name: self._summary(split) for name, split in self.splits.items()}
         shards = {name: [asdict(shard) for shard in split.shards] for name, split in self.splits.items()}
-        write_json(directory / "manifest.json", {"settings": self.settings, "summary": summary, "shards": shards})
+        write_json(directory / MANIFEST, {"settings": self.settings, "summary": summary, "shards": shards})
 
     def _summary(self, split: SplitManifest) -> dict[str, Any]:
         sources: dict[str, dict[str, int]] = {}
@@ -97,7 +98,7 @@ def load_manifest(directory: Path) -> Manifest | None:
     Raises:
         UserError: the file is not a manifest.
     """
-    path = directory / "manifest.json"
+    path = directory / MANIFEST
     try:
         content = json.loads(path.read_text())
         splits = {

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 
+MICRO_BATCHES = "micro_batches_per_step"
+"""Key of a checkpoint: accumulation steps of the run that wrote it."""
+
+
 class Backbone(Protocol):
     """Where weights come from; see `chatmusician.modeling.backbone`."""
 
@@ -120,7 +124,7 @@ class CausalLanguageModel(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained weights only: an adapter's checkpoint does not repeat its base."""
-        checkpoint["micro_batches_per_step"] = self.trainer.accumulate_grad_batches
+        checkpoint[MICRO_BATCHES] = self.trainer.accumulate_grad_batches
         trained = {name for name, _ in trained_parameters(self)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trained}
@@ -129,8 +133,10 @@ class CausalLanguageModel(L.LightningModule):
         """Refuse a checkpoint of another model; take one of other micro-batches.
 
         Raises:
-            UserError: trained weights are missing from the checkpoint, or it has others.
+            UserError: trained weights are missing from the checkpoint, or it has others; or it is not one of ours.
         """
+        if MICRO_BATCHES not in checkpoint:
+            raise UserError("the checkpoint was not written by this module; resume from one in checkpoints/ of a run")
         trained = {name for name, _ in trained_parameters(self)}
         differing = sorted(trained ^ checkpoint["state_dict"].keys())
         if differing:
@@ -140,6 +146,6 @@ class CausalLanguageModel(L.LightningModule):
             )
         realign(
             checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"],
-            saved=checkpoint["micro_batches_per_step"],
+            saved=checkpoint[MICRO_BATCHES],
             now=self.trainer.accumulate_grad_batches,
         )

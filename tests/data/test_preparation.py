@@ -205,10 +205,31 @@ def test_a_folder_prepared_otherwise_is_refused_with_both_values(
     difference: str,
 ) -> None:
     before = bytes_of(prepared)
-    message = f"{prepared} was prepared otherwise: {difference}; choose another data.directory or remove it"
+    message = f"{prepared} was prepared otherwise: {difference}; choose another data.directory, or replace it "
+    message += "with data.overwrite=true"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         prepare(corpus=folk(abc_file, keys=keys), tokenizer=tokenizer, settings=settings, directory=prepared)
     assert bytes_of(prepared) == before
+
+
+def test_a_folder_prepared_otherwise_is_replaced_where_asked_for(abc_file: Path, tmp_path: Path) -> None:
+    other = PackingSettings(seq_len=64, eos=False, window=8)
+    for directory in (tmp_path / "new", tmp_path / "old"):
+        prepare_folk(abc_file, tmp_path / "old")
+        prepare(
+            corpus=folk(abc_file, keys=3),
+            tokenizer=TrainedTokenizer(vocab_size=280),
+            settings=other,
+            directory=directory,
+            overwrite=True,
+        )
+    assert bytes_of(tmp_path / "old") == bytes_of(tmp_path / "new")
+
+
+def test_a_folder_that_is_as_asked_is_kept_even_with_overwrite(abc_file: Path, prepared: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in prepared.rglob("*.arrow")}
+    prepare(corpus=folk(abc_file), tokenizer=TOKENIZER, settings=SETTINGS, directory=prepared, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*.arrow")} == before
 
 
 def test_a_corpus_that_changed_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,13 @@ def test_a_crash_is_one_line_for_the_user(code: str, message: str) -> None:
 def test_a_tool_without_end_is_stopped(code: str) -> None:
     with pytest.raises(ToolError, match=r"^endless (took longer than 1 s|used more than 1 s of processor time)"):
         run_tool(python(code), files={}, name="endless", timeout_s=1)
+
+
+def test_processor_time_runs_out_with_a_signal_that_says_so() -> None:
+    limits = ["1", str(2 * 1024**3), str(MIB)]
+    launcher = [sys.executable, "-I", "-S", str(CHILDREN / "launch.py"), *limits]
+    ended = subprocess.run([*launcher, *python("while True: pass")], timeout=300, check=False)
+    assert ended.returncode == -signal.SIGXCPU
 
 
 def test_timeout_ends_the_tools_own_children_too(tmp_path: Path) -> None:

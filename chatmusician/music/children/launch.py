@@ -10,17 +10,21 @@ import resource
 import sys
 
 
-def limit(kind: int, most: int) -> None:
-    """Set the soft and hard limit of one resource to ``most``, or leave the hard limit there already if it is lower."""
+def limit(kind: int, most: int, *, grace: int = 0) -> None:
+    """Set the soft limit of one resource to ``most`` and the hard one to ``grace`` more; neither is ever raised.
+
+    Past the soft limit of processor time a process gets SIGXCPU, past the hard one SIGKILL, which does not tell why;
+    with both the same it may be either.
+    """
     hard = resource.getrlimit(kind)[1]
-    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (allowed, allowed))
+    soft, hard = (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard) for wanted in (most, most + grace))
+    resource.setrlimit(kind, (soft, hard))
 
 
 if __name__ == "__main__":
     cpu_seconds, memory_bytes, file_bytes = map(int, sys.argv[1:4])
     limit(resource.RLIMIT_CORE, 0)
-    limit(resource.RLIMIT_CPU, cpu_seconds)
+    limit(resource.RLIMIT_CPU, cpu_seconds, grace=1)
     limit(resource.RLIMIT_FSIZE, file_bytes)
     limit(resource.RLIMIT_AS, memory_bytes)
     os.execv(sys.argv[4], sys.argv[4:])
