@@ -39,9 +39,11 @@ TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
 MOST_ACCIDENTALS = 4
 """Sharps or flats in the signature of a transposed copy."""
 
-_MUSIC = ("beams", "checks", "durations", "form", "keys", "layout", "lexer", "motif", "pitches", "transposition", "tunes")
-_DATA = ("documents", "folk", "instructions", "prompts")
-_RULES = tuple(f"chatmusician.music.{name}" for name in _MUSIC) + tuple(f"chatmusician.data.{name}" for name in _DATA)
+_RULES = (
+    *(f"chatmusician.data.{name}" for name in ("documents", "folk", "instructions", "prompts")),
+    *(f"chatmusician.music.{name}" for name in ("beams", "checks", "durations", "form", "keys", "layout", "lexer")),
+    *(f"chatmusician.music.{name}" for name in ("motif", "pitches", "transposition", "tunes")),
+)
 """The modules that decide what the documents say."""
 
 

@@ -181,7 +181,7 @@ def _prepare_locked(
 
 
 def _as_kept(asked: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-    """The settings as a manifest has them: with what a tokenizer that was trained turned out to be, as JSON gives it."""
+    """The settings as a manifest has them: with what a trained tokenizer turned out to be, as JSON gives it."""
     kept: dict[str, Any] = json.loads(json.dumps({**asked, "tokenizer": {**describe(tokenizer), **asked["tokenizer"]}}))
     return kept
 

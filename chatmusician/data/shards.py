@@ -32,6 +32,7 @@ from chatmusician.errors import UserError
 
 MANIFEST = "manifest.json"
 
+
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
     """What one shard holds. ``sources`` counts documents and tokens by source, ``fates`` overlong and empty ones."""
