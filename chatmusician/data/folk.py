@@ -41,8 +41,8 @@ MOST_ACCIDENTALS = 4
 
 _RULES = (
     *(f"chatmusician.data.{name}" for name in ("documents", "folk", "instructions", "prompts")),
-    *(f"chatmusician.music.{name}" for name in ("beams", "checks", "durations", "form", "keys", "layout", "lexer")),
-    *(f"chatmusician.music.{name}" for name in ("motif", "pitches", "transposition", "tunes")),
+    *(f"chatmusician.music.{name}" for name in ("bars", "beams", "checks", "durations", "form", "keys", "layout")),
+    *(f"chatmusician.music.{name}" for name in ("lexer", "motif", "pitches", "transposition", "tunes")),
 )
 """The modules that decide what the documents say."""
 
