@@ -15,6 +15,7 @@ ALLOWED = {
     "config": {"errors"},
     "data": {"errors", "music"},
     "modeling": {"errors", "data"},
+    "strategies": {"errors"},
     "export": {"errors", "data"},
     "generation": {"errors", "music", "data", "export"},
     "callbacks": {"errors", "music", "data", "modeling", "generation", "export"},

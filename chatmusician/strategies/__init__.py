@@ -1,0 +1,1 @@
+"""What Lightning lacks for running here: checkpoints that are never half-written, DeepSpeed on the CPU."""

@@ -1,0 +1,69 @@
+"""Checkpoints are whole or not there, whatever happens while they are written."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from chatmusician.errors import UserError
+from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO
+
+SAVE = """
+import resource, sys, torch
+from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO
+path, limit = sys.argv[1:]
+if limit != "none":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+print("saving", flush=True)
+AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(50_000_000)}, path)
+"""
+
+
+def start_saving(path: Path, limit: str = "none") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SAVE, str(path), limit]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    plugin = AtomicCheckpointIO()
+    path = tmp_path / "run" / "last.ckpt"
+    for step in (1, 2):
+        plugin.save_checkpoint({"step": step, "weights": torch.arange(3)}, path)
+    assert plugin.load_checkpoint(path)["step"] == 2
+    assert os.listdir(path.parent) == ["last.ckpt"]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+    _, error = (process := start_saving(path, limit="1000000")).communicate(timeout=300)
+    assert process.returncode == 1
+    assert f"UserError: the checkpoint {path} cannot be written (File too large); earlier ones are as" in error
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_a_killed_save_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+    process = start_saving(path)
+    assert process.stdout is not None and process.stdout.readline() == "saving\n"
+    partial = tmp_path / "last.ckpt.partial"
+    while not partial.exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, "the file was saved before it could be killed"
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"the checkpoint .*file/last.ckpt cannot be written \(File exists\)"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "file" / "last.ckpt")
