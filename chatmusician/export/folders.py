@@ -48,10 +48,10 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing, or does not hold a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # malformed, not UTF-8, or a name that comes twice
         raise UserError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a JSON {type(content).__name__}, not an object")
@@ -92,17 +92,20 @@ def check_adapter_folder(folder: Path) -> None:
         raise UserError(f"adapter={folder} has no {ADAPTER_WEIGHTS}: the folder is incomplete, save or copy it again")
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer's vocabulary lies in ``folder``."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES[:2])
+
+
 def check_tokenizer_folder(folder: Path, *, option: str) -> None:
     """Refuse a folder without a tokenizer's vocabulary.
 
     Raises:
         UserError: naming the files that are looked for and the remedy.
     """
-    vocabularies = TOKENIZER_FILES[:2]
-    if not any((folder / name).is_file() for name in vocabularies):
-        raise UserError(
-            f"{option}={folder} has no tokenizer ({' or '.join(vocabularies)}): give one with tokenizer=FOLDER"
-        )
+    if not has_tokenizer(folder):
+        looked_for = " or ".join(TOKENIZER_FILES[:2])
+        raise UserError(f"{option}={folder} has no tokenizer ({looked_for}): give one with tokenizer=FOLDER")
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
@@ -146,28 +149,48 @@ def tensor_names(file: Path) -> list[str]:
     return list(tensor_headers(file))
 
 
-def tensor_headers(file: Path) -> dict[str, dict[str, Any]]:
-    """``dtype``, ``shape`` and ``data_offsets`` of each tensor in a safetensors file.
+def header_bytes(file: Path) -> int:
+    """Bytes in front of a safetensors file's numbers.
 
     The format: 8 bytes, little-endian, give the length of a JSON object that describes the bytes after it.
 
     Raises:
-        UserError: the file is cut off, or is not a safetensors file.
+        UserError: the file is cut off.
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise UserError(f"{file} is not a whole safetensors file ({size} bytes): copy or export it again")
+        end = 8 + int.from_bytes(stream.read(8), "little")
+    if end > size:
+        raise UserError(f"{file} is not a whole safetensors file ({size} bytes): copy or export it again")
+    return end
+
+
+def tensor_headers(file: Path) -> dict[str, dict[str, Any]]:
+    """``dtype``, ``shape`` and ``data_offsets`` (from the end of the header) of each tensor in a safetensors file.
+
+    Raises:
+        UserError: the file is cut off, or is not a safetensors file.
+    """
+    start, size = header_bytes(file), file.stat().st_size
+    with file.open("rb") as stream:
         try:
-            header = json.loads(stream.read(length))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            header = json.loads(stream.read(start)[8:], object_pairs_hook=_without_repetition)
+        except ValueError as error:  # malformed JSON, text that is not UTF-8, a name that comes twice
             raise UserError(f"{file} is not a safetensors file: {error}") from error
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
     end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-    if 8 + length + end != size:
-        raise UserError(f"{file} has {size} bytes but its header describes {8 + length + end}: copy or export it again")
+    if start + end != size:
+        raise UserError(f"{file} has {size} bytes but its header describes {start + end}: copy or export it again")
     return tensors
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ``json`` alone would keep the last of two entries of one name, and say nothing."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return content
 
 
 def check_output_folder(output: Path, *, overwrite: bool) -> None:

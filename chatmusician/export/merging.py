@@ -1,14 +1,17 @@
 """Merging a LoRA adapter into its base: one Hugging Face folder that needs no PEFT.
 
-    base shards --read one tensor--> float32 --W + s B A--> round once --> output shards
+    base shards --read a block of rows--> float32 --W + s B A--> round once --> its place in the output shards
 
 Each product is computed in float32 and rounded once to the output dtype: adding a rounded product to a rounded
-weight, as a bfloat16 model in memory does, loses up to half a unit of the last place more. The tensors pass one at a
-time, so memory holds the largest tensor (in float32, with its product) and not the model.
+weight, as a bfloat16 model in memory does, loses up to half a unit of the last place more. Blocks of about 2 MB pass
+through the processor's cache, one a thread, so memory holds neither the model nor a shard nor even a tensor of it.
 
 *Tied embeddings.* A base with ``tie_word_embeddings`` stores one tensor that is both embedding and output head. An
 adapter that changed only one of them (or both differently) trained a model that is no longer tied: both are written
 and the config says so.
+
+*Added tokens.* An adapter that was trained with a larger vocabulary holds embedding and head whole; the output has the
+larger ones, and the tokenizer must be the adapter's.
 """
 
 from collections.abc import Mapping
@@ -17,20 +20,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
-from chatmusician.export.adapters import Adapter, LowRank, Replaced, open_adapter
+from chatmusician.export.adapters import Adapter, AdapterReader, LowRank, Replaced, ReplacedRows, open_adapter
 from chatmusician.export.folders import (
     CONFIG,
     check_model_folder,
     check_output_folder,
     check_tokenizer_folder,
+    has_tokenizer,
     read_json,
     tensor_files,
-    tensor_headers,
     whole_folder,
 )
 from chatmusician.export.metadata import copy_tokenizer, write_generation_config, write_json
 from chatmusician.export.model_card import CardFacts, write_model_card
-from chatmusician.export.shards import DTYPE_BYTES, DTYPE_NAMES, MAX_SHARD_BYTES, TORCH_NAMES, Spec, write_shards
+from chatmusician.export.reading import (
+    DTYPE_BYTES,
+    DTYPE_NAMES,
+    TORCH_NAMES,
+    StoredTensor,
+    TensorReader,
+    is_finite,
+    stored_tensors,
+)
+from chatmusician.export.shards import MAX_SHARD_BYTES, Rows, Spec, write_shards
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +59,13 @@ class MergeReport:
     tensors: int
     """Tensors written."""
     low_rank: int
-    """Of these, tensors that W + s B A changed."""
+    """Of these, tensors that W + s B A changed, DoRA's scaling included."""
     replaced: int
-    """Of these, tensors that were trained whole (modules_to_save)."""
+    """Of these, tensors that were trained whole (modules_to_save), or some rows of them (trained tokens)."""
     untied: bool
     """The base ties embedding and head, the output does not."""
+    vocabulary: int
+    """Rows of the embedding."""
     dtype: str
     """Of the output: float32, bfloat16 or float16; "mixed" where the base mixes them and none was asked for."""
     bytes: int
@@ -75,9 +89,9 @@ def merge_adapter(
 
     Args:
         base: a model folder in safetensors.
-        adapter: a PEFT LoRA folder: LoRA or rsLoRA, with or without modules_to_save.
+        adapter: a PEFT folder: LoRA, rsLoRA or DoRA, with or without modules_to_save and trained tokens.
         output: the folder to make.
-        tokenizer: where the tokenizer's files are copied from; by default ``base``.
+        tokenizer: where the tokenizer's files are copied from; by default ``adapter`` if it has one, else ``base``.
         dtype: "float32", "bfloat16" or "float16"; by default each tensor keeps the base's.
         max_shard_bytes: size of one weights file, see `chatmusician.export.shards.plan`.
         overwrite: replace an output that is not empty.
@@ -86,30 +100,36 @@ def merge_adapter(
 
     Raises:
         UserError: base and adapter do not fit, a file is missing or not safetensors, the adapter is another variant of
-            LoRA or holds NaN, or the output is not empty. The message names file and tensor.
+            LoRA or holds NaN, the output is not empty, or the disk is too full. The message names file and tensor.
     """
     check_model_folder(base, option="base")
-    check_tokenizer_folder(tokenizer or base, option="tokenizer" if tokenizer else "base")
+    opened = open_adapter(adapter)
+    if tokenizer is None:
+        tokenizer = adapter if has_tokenizer(adapter) else base
+    check_tokenizer_folder(tokenizer, option="base" if tokenizer is base else "tokenizer")
     check_output_folder(output, overwrite=overwrite)
     if dtype is not None and dtype not in DTYPE_NAMES:
         raise UserError(f"dtype={dtype} is unknown: choose one of {', '.join(DTYPE_NAMES)}, or none for the base's")
     config = read_json(base / CONFIG)
-    merge = plan_merge(tensor_files(base), open_adapter(adapter), config, dtype)
+    stored = stored_tensors(dict.fromkeys(tensor_files(base).values()))
+    merge = plan_merge(stored, opened, config, dtype)
     kinds = {spec.dtype for spec in merge.specs}
     written_dtype = TORCH_NAMES[kinds.pop()] if len(kinds) == 1 else "mixed"
     with whole_folder(output, overwrite=overwrite) as folder:
-        shards = write_shards(folder, merge.specs, merge.tensor, max_shard_bytes=max_shard_bytes)
-        write_json(folder / CONFIG, _merged_config(config, written_dtype, untied=merge.untied))
-        copy_tokenizer(tokenizer or base, folder)
+        with MergedTensors(merge) as source:
+            shards = write_shards(folder, merge.specs, source, max_shard_bytes=max_shard_bytes)
+        write_json(folder / CONFIG, _merged_config(config, written_dtype, merge))
+        copy_tokenizer(tokenizer, folder)
         write_generation_config(folder, config, decoding)
         write_model_card(folder, card or CardFacts(base=base.name))
-    changes = merge.adapter.changes.values()
+    changes = opened.changes.values()
     return MergeReport(
         output=output,
         tensors=len(merge.specs),
         low_rank=sum(isinstance(change, LowRank) for change in changes),
-        replaced=sum(isinstance(change, Replaced) for change in changes),
+        replaced=sum(not isinstance(change, LowRank) for change in changes),
         untied=merge.untied,
+        vocabulary=merge.vocabulary,
         dtype=written_dtype,
         bytes=sum(spec.bytes for spec in merge.specs),
         shards=len(shards),
@@ -120,65 +140,119 @@ def merge_adapter(
 class Merge:
     """A merge that was found to fit: what is to be written, and where it comes from."""
 
-    files: dict[str, Path]
-    """Which file holds each tensor of the base."""
+    stored: Mapping[str, StoredTensor]
+    """The base's tensors."""
     adapter: Adapter
     specs: tuple[Spec, ...]
     """The tensors of the output, in the order of the base's files."""
     untied: bool
 
-    def tensor(self, spec: Spec) -> "Tensor":
-        """One tensor of the output, on the CPU.
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding in the output; 0 for a model without one of that name."""
+        return next((spec.shape[0] for spec in self.specs if spec.name == EMBEDDING), 0)
 
-        Raises:
-            UserError: it holds NaN or infinity, in the base, in the adapter, or because the output dtype overflows.
-        """
+
+class MergedTensors:
+    """Computes the merged tensors: a `chatmusician.export.shards.Source`, and a context manager."""
+
+    def __init__(self, merge: Merge) -> None:
+        self.merge = merge
+        self._base = TensorReader(merge.stored)
+        self._adapter = AdapterReader(merge.adapter)
+
+    def __enter__(self) -> "MergedTensors":
+        self._base.__enter__()
+        self._adapter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._adapter.__exit__(*error)
+        self._base.__exit__(*error)
+
+    def __call__(self, spec: Spec) -> Rows:
+        """One tensor of the output by its rows, which raise UserError where they hold NaN or infinity."""
         import torch
-        from safetensors import safe_open
 
-        stored = spec.name if spec.name in self.files else EMBEDDING
-        with safe_open(self.files[stored], framework="pt") as stream:
-            value = stream.get_tensor(stored)
-        if spec.name in self.adapter.changes:
-            value = self.adapter.apply(spec.name, value.to(torch.float32))
-        rounded = value.to(getattr(torch, TORCH_NAMES[spec.dtype]))
-        if not bool(torch.isfinite(rounded).all()):
-            raise UserError(
-                f"{spec.name} is not finite as {TORCH_NAMES[spec.dtype]}: {self.files[stored]} holds NaN or the dtype "
-                "overflows; try dtype=float32"
-            )
-        return rounded
+        stored = spec.name if spec.name in self.merge.stored else EMBEDDING
+        dtype = getattr(torch, TORCH_NAMES[spec.dtype])
+
+        def base(start: int, stop: int) -> "Tensor":
+            return self._base.rows(stored, start, stop).to(torch.float32)
+
+        merged = self._adapter.changed(spec.name, base) if spec.name in self.merge.adapter.changes else base
+
+        def rows(start: int, stop: int) -> "Tensor":
+            value = merged(start, stop)
+            if not is_finite(value, dtype):
+                raise UserError(
+                    f"{spec.name} is not finite as {TORCH_NAMES[spec.dtype]}: {self.merge.stored[stored].file} holds "
+                    "NaN or infinity, or the dtype overflows; try dtype=float32"
+                )
+            return value.to(dtype)
+
+        return rows
 
 
-def plan_merge(files: dict[str, Path], adapter: Adapter, config: Mapping[str, Any], dtype: str | None) -> Merge:
+def plan_merge(
+    stored: Mapping[str, StoredTensor], adapter: Adapter, config: Mapping[str, Any], dtype: str | None
+) -> Merge:
     """Hold the adapter against the base's tensors and decide what is to be written.
 
     Raises:
         UserError: a tensor of the adapter has no partner of its shape, or the base is quantised.
     """
-    headers = {name: entry for file in dict.fromkeys(files.values()) for name, entry in tensor_headers(file).items()}
-    tied = bool(config.get("tie_word_embeddings")) or HEAD not in headers
+    tied = bool(config.get("tie_word_embeddings")) or HEAD not in stored
     untied = tied and _splits_tie(adapter)
-    names = [name for name in headers if not (tied and name == HEAD)]
-    if (HEAD in headers and not tied) or untied:
-        names = [name for name in names if name != HEAD] + [HEAD]
-    known = dict(headers)
-    known.setdefault(HEAD, headers.get(EMBEDDING, {}))
-    for name, change in adapter.changes.items():
-        shape = tuple(known.get(name, {}).get("shape", ()))
-        if shape != change.shape:
-            state = f"has shape {list(shape)}" if shape else "is not"
-            raise UserError(
-                f"{adapter.file} changes {name} {list(change.shape)}, which {state} in the base: "
-                "the adapter belongs to another base"
+    names = [name for name in stored if name != HEAD]
+    if (HEAD in stored and not tied) or untied:
+        names.append(HEAD)
+    known = {HEAD: stored[EMBEDDING], **stored} if EMBEDDING in stored else stored
+    shapes = {name: _merged_shape(name, change, known, adapter.file) for name, change in adapter.changes.items()}
+    specs = []
+    for name in names:
+        change = adapter.changes.get(name)
+        specs.append(
+            Spec(
+                name=name,
+                shape=shapes.get(name, known[name].shape),
+                dtype=_output_dtype(name, known[name], dtype),
+                divisible=change is None or change.divisible,
             )
-    specs = tuple(
-        Spec(
-            name=name, shape=tuple(known[name]["shape"]), dtype=_output_dtype(name, known[name]["dtype"], files, dtype)
         )
-        for name in names
-    )
-    return Merge(files=files, adapter=adapter, specs=specs, untied=untied)
+    merge = Merge(stored=stored, adapter=adapter, specs=tuple(specs), untied=untied)
+    _check_vocabulary(merge)
+    return merge
+
+
+def _merged_shape(
+    name: str, change: LowRank | Replaced | ReplacedRows, known: Mapping[str, StoredTensor], file: Path
+) -> tuple[int, ...]:
+    """The shape of a changed tensor: the base's, or for a vocabulary that grew that of the adapter."""
+    shape = known[name].shape if name in known else ()
+    if isinstance(change, ReplacedRows):
+        fits = len(shape) == 2 and shape[1] == change.width and (change.base or max(change.rows) < shape[0])
+        wanted: tuple[int, ...] = (max(change.rows) + 1, change.width)
+        result = shape
+    else:
+        wanted = result = change.shape
+        grows = name in (EMBEDDING, HEAD) and (isinstance(change, Replaced) or change.base is not None)
+        fits = shape == wanted or (grows and len(shape) == 2 and shape[1:] == wanted[1:] and wanted[0] > shape[0])
+    if not fits:
+        state = f"has shape {list(shape)}" if shape else "is not"
+        raise UserError(
+            f"{file} changes {name} {list(wanted)}, which {state} in the base: the adapter belongs to another base"
+        )
+    return result
+
+
+def _check_vocabulary(merge: Merge) -> None:
+    rows = {spec.name: spec.shape[0] for spec in merge.specs if spec.name in (EMBEDDING, HEAD)}
+    if len(set(rows.values())) > 1:
+        raise UserError(
+            f"{merge.adapter.file} makes an embedding of {rows[EMBEDDING]} tokens and an output head of {rows[HEAD]}: "
+            "both must be trained where tokens are added; save the adapter with both in modules_to_save"
+        )
 
 
 def _splits_tie(adapter: Adapter) -> bool:
@@ -189,23 +263,29 @@ def _splits_tie(adapter: Adapter) -> bool:
     if embedding is None and head is None:
         return False
     if isinstance(embedding, Replaced) and isinstance(head, Replaced):
-        return not torch.equal(adapter.read(embedding.name), adapter.read(head.name))
+        with TensorReader(adapter.stored) as reader:
+            return not torch.equal(reader.rows(embedding.name), reader.rows(head.name))
+    if isinstance(embedding, ReplacedRows) and (head is None or head == embedding):
+        return False  # PEFT trains the tokens of a tied head with those of the embedding
     return not (adapter.ties_weights and isinstance(embedding, Replaced))
 
 
-def _output_dtype(name: str, stored: str, files: Mapping[str, Path], dtype: str | None) -> str:
-    if stored not in DTYPE_BYTES:
+def _output_dtype(name: str, stored: StoredTensor, dtype: str | None) -> str:
+    if stored.dtype not in DTYPE_BYTES:
         raise UserError(
-            f"{files[name]}: {name} is stored as {stored}: a quantised base cannot be merged into, use the original"
+            f"{stored.file}: {name} is stored as {stored.dtype}: a quantised base cannot be merged into, use the "
+            "original"
         )
-    return DTYPE_NAMES[dtype] if dtype else stored
+    return DTYPE_NAMES[dtype] if dtype else stored.dtype
 
 
-def _merged_config(config: Mapping[str, Any], dtype: str, *, untied: bool) -> dict[str, Any]:
+def _merged_config(config: Mapping[str, Any], dtype: str, merge: Merge) -> dict[str, Any]:
     """The base's config.json with what the merge changed."""
     merged = {key: value for key, value in config.items() if key not in ("_name_or_path", "torch_dtype")}
     if dtype != "mixed":
         merged["dtype"] = dtype
-    if untied:
+    if merge.untied:
         merged["tie_word_embeddings"] = False
+    if merge.vocabulary:
+        merged["vocab_size"] = merge.vocabulary
     return merged

@@ -9,7 +9,8 @@ from chatmusician.errors import UserError
 from chatmusician.export.folders import check_output_folder, whole_folder
 from chatmusician.export.metadata import write_chat_template, write_generation_config
 from chatmusician.export.model_card import CardFacts, write_model_card
-from chatmusician.export.shards import DTYPE_NAMES, MAX_SHARD_BYTES, Spec, write_shards
+from chatmusician.export.reading import DTYPE_NAMES, is_finite
+from chatmusician.export.shards import MAX_SHARD_BYTES, Rows, Spec, rows_of, write_shards
 
 if TYPE_CHECKING:
     import torch
@@ -54,18 +55,18 @@ def save_model_folder(
         for name, value in weights.items()
     ]
 
-    def tensor(spec: Spec) -> "torch.Tensor":
+    def source(spec: Spec) -> Rows:
         value = weights[spec.name].detach().cpu()
-        value = value if target is None else value.to(target)
-        if not bool(torch.isfinite(value).all()):
+        dtype = target or value.dtype
+        if not is_finite(value, dtype):
             raise UserError(f"{spec.name} holds NaN or infinity: the training diverged, use an earlier checkpoint")
-        return value
+        return rows_of(value.to(dtype))
 
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.dtype = target or next(iter(weights.values())).dtype
     with whole_folder(output, overwrite=overwrite) as folder:
-        write_shards(folder, specs, tensor, max_shard_bytes=max_shard_bytes)
+        write_shards(folder, specs, source, max_shard_bytes=max_shard_bytes)
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_chat_template(folder)

@@ -1,34 +1,40 @@
-"""Writing safetensors shards one tensor at a time.
+"""Writing safetensors shards by rows, in several threads.
 
 ``safetensors.torch.save_file`` takes a whole shard (2 GB) in memory. The format needs no such thing: the header gives
-the place of every tensor and follows from names, shapes and dtypes alone, so it is written first and the tensors
-after it, as they come. Peak memory is one tensor.
+the place of every tensor and follows from names, shapes and dtypes alone, so it is written first, and then each block
+of rows at its final place, in whatever order they are done. Memory holds the blocks in flight.
 
     plan([Spec("a", 4 bytes), Spec("b", 6 bytes), Spec("c", 3 bytes)], max_shard_bytes=10)
         -> shard 1: a b (10 bytes)    shard 2: c (3 bytes)
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from chatmusician.errors import UserError
 from chatmusician.export.folders import WEIGHTS, WEIGHTS_INDEX
+from chatmusician.export.reading import DTYPE_BYTES, DTYPE_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-"""Bytes of one number, by the format's name of its dtype."""
-DTYPE_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-"""The format's names of torch's dtypes."""
-TORCH_NAMES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 MAX_SHARD_BYTES = 2 * 10**9
 """Size of a shard file that is not exceeded unless one tensor alone is larger."""
 ALIGNMENT = 8
 """The header is padded with spaces so that the tensors start at a multiple of this many bytes."""
+BLOCK_NUMBERS = 1 << 19
+"""Numbers in a block of rows: 2 MB in float32, about what a core keeps in its cache while a block is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +44,31 @@ class Spec:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """One of `DTYPE_BYTES`."""
+    """One of `chatmusician.export.reading.DTYPE_BYTES`."""
+    divisible: bool = True
+    """Whether its rows can be computed apart from one another."""
 
     @property
     def bytes(self) -> int:
         """Size in the file."""
         return prod(self.shape) * DTYPE_BYTES[self.dtype]
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """The rows of each block, ``(start, stop)``, of about `BLOCK_NUMBERS` numbers; a scalar is one row."""
+        rows = self.shape[0] if self.shape else 1
+        step = max(1, BLOCK_NUMBERS // max(1, prod(self.shape[1:]))) if self.divisible else max(1, rows)
+        return ((start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+Rows = Callable[[int, int], "Tensor"]
+"""Gives rows ``start`` to ``stop`` of a tensor, on the CPU, in its spec's dtype; called from several threads."""
+Source = Callable[[Spec], Rows]
+"""Called once for each tensor, in order, from one thread: does what cannot be done by rows, and gives them."""
+
+
+def rows_of(value: "Tensor") -> Rows:
+    """The rows of a tensor in memory."""
+    return lambda start, stop: value[start:stop] if value.dim() else value
 
 
 def plan(specs: Sequence[Spec], max_shard_bytes: int) -> list[list[Spec]]:
@@ -60,24 +85,29 @@ def plan(specs: Sequence[Spec], max_shard_bytes: int) -> list[list[Spec]]:
 
 
 def write_shards(
-    folder: Path, specs: Sequence[Spec], tensor: Callable[[Spec], "Tensor"], *, max_shard_bytes: int = MAX_SHARD_BYTES
+    folder: Path, specs: Sequence[Spec], source: Source, *, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> list[str]:
     """Write ``model.safetensors``, or numbered shards with their index when one file would pass ``max_shard_bytes``.
 
     Args:
         folder: where to.
         specs: what to write, in this order.
-        tensor: gives the tensor of a spec, on the CPU, in that shape and dtype; called once for each spec, in order.
+        source: gives the numbers.
         max_shard_bytes: see `plan`.
 
     Returns:
         The names of the shard files.
+
+    Raises:
+        UserError: the disk has less room than the files need.
     """
     shards = plan(specs, max_shard_bytes)
     total = len(shards)
     names = [WEIGHTS] if total == 1 else [f"model-{i:05d}-of-{total:05d}.safetensors" for i in range(1, total + 1)]
-    for name, shard in zip(names, shards, strict=True):
-        _write_shard(folder / name, shard, tensor)
+    require_room(folder, sum(spec.bytes for spec in specs))
+    with ExitStack() as stack:
+        streams = [stack.enter_context((folder / name).open("wb", buffering=0)) for name in names]
+        compute(_shard_jobs(stream, shard, source) for stream, shard in zip(streams, shards, strict=True))
     if total > 1:
         index = {
             "metadata": {"total_size": sum(spec.bytes for spec in specs)},
@@ -87,11 +117,71 @@ def write_shards(
     return names
 
 
-def _write_shard(file: Path, shard: Sequence[Spec], tensor: Callable[[Spec], "Tensor"]) -> None:
-    with file.open("wb") as stream:
-        stream.write(_header(shard))
-        for spec in shard:
-            stream.write(_raw_bytes(spec, tensor(spec)))
+def require_room(folder: Path, size: int) -> None:
+    """Refuse to begin what cannot be ended.
+
+    Raises:
+        UserError: the disk of ``folder`` has less than ``size`` bytes free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(
+            f"{folder.parent} has {free / 1e9:.2f} GB free, and the weights need {size / 1e9:.2f} GB: free some space "
+            "or choose another output"
+        )
+
+
+def compute(shards: Iterable[Iterable[Callable[[], int]]]) -> None:
+    """Run the jobs of one shard after another's in as many threads as torch uses, a few ahead of the last that is done.
+
+    The first job that fails ends the rest, and its error is raised.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    running: deque[Future[int]] = deque()
+    try:
+        # One thread of torch's own in each of ours: a block is too small to be shared out again.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for job in chain.from_iterable(shards):
+                    if len(running) >= 4 * threads:
+                        running.popleft().result()
+                    running.append(pool.submit(job))
+                while running:
+                    running.popleft().result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _shard_jobs(stream: BinaryIO, shard: Sequence[Spec], source: Source) -> Iterator[Callable[[], int]]:
+    """What writes one file: its header at once, then a job for each block."""
+    header = _header(shard)
+    os.truncate(stream.fileno(), len(header) + sum(spec.bytes for spec in shard))
+    write_at(stream, header, 0)
+    place = len(header)
+    for spec in shard:
+        row_bytes = prod(spec.shape[1:]) * DTYPE_BYTES[spec.dtype]
+        rows = source(spec)
+        for start, stop in spec.blocks():
+            yield partial(_write_block, stream, place + start * row_bytes, spec, rows, start, stop)
+        place += spec.bytes
+
+
+def _write_block(stream: BinaryIO, place: int, spec: Spec, rows: Rows, start: int, stop: int) -> int:
+    return write_at(stream, raw_bytes(spec, rows(start, stop), stop - start), place)
+
+
+def write_at(stream: BinaryIO, content: bytes | memoryview, place: int) -> int:
+    """Write all of ``content`` from byte ``place`` on; returns its size."""
+    left = memoryview(content)
+    while left.nbytes:
+        count = os.pwrite(stream.fileno(), left, place)
+        left, place = left[count:], place + count
+    return len(content)
 
 
 def _header(shard: Sequence[Spec]) -> bytes:
@@ -109,10 +199,10 @@ def _header(shard: Sequence[Spec]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _raw_bytes(spec: Spec, value: "Tensor") -> memoryview:
-    """The tensor's numbers as they lie in memory (the format is little-endian, like every machine torch supports)."""
+def raw_bytes(spec: Spec, value: "Tensor", rows: int) -> memoryview:
+    """The numbers as they lie in memory (the format is little-endian, like every machine torch supports)."""
     import torch
 
-    dtype = DTYPE_NAMES[str(value.dtype).removeprefix("torch.")]
-    assert (tuple(value.shape), dtype) == (spec.shape, spec.dtype), f"{spec} was given {value.shape} {dtype}"
+    shape, dtype = (rows, *spec.shape[1:]) if spec.shape else (), DTYPE_NAMES[str(value.dtype).removeprefix("torch.")]
+    assert (tuple(value.shape), dtype) == (shape, spec.dtype), f"{spec} was given {value.shape} {dtype}"
     return value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data

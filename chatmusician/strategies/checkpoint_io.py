@@ -1,8 +1,8 @@
 """Checkpoints written whole or not at all.
 
-Lightning builds a checkpoint in memory, writes it to the system's temporary folder and moves it, which between two disks
-is a copy: stopped in the middle, it leaves half a file under the checkpoint's own name. Here it is written beside its
-place and renamed, without a second copy in memory.
+Lightning builds a checkpoint in memory, writes it to the system's temporary folder and moves it, which between two
+disks is a copy: stopped in the middle, it leaves half a file under the checkpoint's own name. Here it is written beside
+its place and renamed, without a second copy in memory.
 """
 
 import os

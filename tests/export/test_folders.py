@@ -13,7 +13,7 @@ from chatmusician.export.folders import (
     tensor_files,
     whole_folder,
 )
-from chatmusician.export.shards import Spec, plan, write_shards
+from chatmusician.export.shards import Spec, plan, rows_of, write_shards
 
 
 def spec(name: str, numbers: int) -> Spec:
@@ -32,7 +32,7 @@ def test_written_shards_are_read_by_the_format_s_own_library(tmp_path: Path) -> 
         Spec(name="b", shape=(1,), dtype="BF16"),
         Spec(name="c", shape=(0, 3), dtype="F16"),
     ]
-    assert write_shards(tmp_path, specs, lambda spec: values[spec.name]) == ["model.safetensors"]
+    assert write_shards(tmp_path, specs, lambda spec: rows_of(values[spec.name])) == ["model.safetensors"]
     from safetensors.torch import load_file
 
     loaded = load_file(tmp_path / "model.safetensors")
@@ -97,7 +97,7 @@ def test_what_is_not_a_model_folder_is_refused(tmp_path: Path, files: list[str] 
 
 def make_sharded(folder: Path) -> None:
     values = {name: torch.ones(4) for name in ("a", "b", "c")}
-    write_shards(folder, [spec(name, 4) for name in values], lambda s: values[s.name], max_shard_bytes=16)
+    write_shards(folder, [spec(name, 4) for name in values], lambda s: rows_of(values[s.name]), max_shard_bytes=16)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import randomise
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatmusician.data.prompts import CHAT_TEMPLATE
 from chatmusician.errors import UserError
+from chatmusician.export import shards
 from chatmusician.export.merging import merge_adapter
 from chatmusician.export.verification import compare_logits
 
@@ -40,10 +43,22 @@ def edit_json(path: Path, **changes: Any) -> None:
         {"rank_pattern": {"q_proj": 2}},
         {"modules_to_save": ["embed_tokens", "lm_head"]},
         {"target_modules": ["q_proj", "lm_head"]},
+        {"alpha_pattern": {"layers.1.self_attn.q_proj": 3, "up_proj": 5}},
+        {"use_dora": True},
+        {"use_dora": True, "use_rslora": True, "target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"use_dora": True, "target_modules": ["q_proj", "embed_tokens"]},
+        {"trainable_token_indices": [3, 277]},
+        {"trainable_token_indices": {"embed_tokens": [3], "lm_head": [3, 5]}},
     ],
     ids=str,
 )
-def test_the_merged_tensors_are_pefts_bit_for_bit(make_pair: MakePair, tmp_path: Path, options: dict) -> None:
+@pytest.mark.parametrize("block", [2**19, 200])
+def test_the_merged_tensors_are_pefts_bit_for_bit(
+    make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict, block: int
+) -> None:
+    """In one block a tensor, and in blocks of three rows of 64 numbers."""
+    monkeypatch.setattr(shards, "BLOCK_NUMBERS", block)
     pair = make_pair(**options)
     report = merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
     expected = pair.model.merge_and_unload().state_dict()
@@ -52,7 +67,43 @@ def test_the_merged_tensors_are_pefts_bit_for_bit(make_pair: MakePair, tmp_path:
     for name, value in expected.items():
         assert torch.equal(merged[name], value), name
     assert report.tensors == len(expected)
-    assert report.replaced == len(options.get("modules_to_save", []))
+    tokens = options.get("trainable_token_indices", [])
+    trained_tokens = len(tokens) if isinstance(tokens, dict) else bool(tokens)
+    assert report.replaced == len(options.get("modules_to_save", [])) + trained_tokens
+
+
+def test_an_embedding_that_peft_stored_with_its_adapter_is_not_added_twice(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair(target_modules=["q_proj", "embed_tokens"])
+    pair.model.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
+    assert "base_model.model.model.embed_tokens.base_layer.weight" in tensors(tmp_path / "adapter")
+    merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
+    expected = pair.model.merge_and_unload().state_dict()
+    merged = tensors(tmp_path / "out")
+    assert all(torch.equal(merged[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.filterwarnings("ignore:.*(tie|embedding).*:UserWarning")  # PEFT warns of what this is about
+def test_added_tokens_come_with_the_adapter(make_pair: MakePair, tmp_path: Path, tied: bool) -> None:
+    saved = {"modules_to_save": ["embed_tokens"] if tied else ["embed_tokens", "lm_head"], "ensure_weight_tying": tied}
+    pair = make_pair(base_options={"tie_word_embeddings": tied})
+    tokenizer = AutoTokenizer.from_pretrained(pair.base)
+    before = len(tokenizer)
+    tokenizer.add_tokens(["<tune>", "</tune>", "<score>"])
+    base = AutoModelForCausalLM.from_pretrained(pair.base)
+    base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", **saved))
+    randomise(model)
+    model.save_pretrained(tmp_path / "grown")
+    tokenizer.save_pretrained(tmp_path / "grown")
+    report = merge_adapter(base=pair.base, adapter=tmp_path / "grown", output=tmp_path / "out")
+    assert report.vocabulary == before + 3
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == before + 3
+    ids = torch.tensor([[5, before, before + 2]])
+    with torch.inference_mode():
+        expected = model.eval()(input_ids=ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")(input_ids=ids).logits
+    torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_folder_is_complete(make_pair: MakePair, tmp_path: Path) -> None:
@@ -154,11 +205,8 @@ def test_tied_embeddings_stay_tied_unless_the_adapter_parts_them(
     ("setting", "value"),
     [
         ("peft_type", "IA3"),
-        ("use_dora", True),
         ("bias", "all"),
         ("init_lora_weights", "pissa"),
-        ("alpha_pattern", {"q_proj": 3}),
-        ("trainable_token_indices", [1]),
         ("lora_alpha", None),
     ],
 )
@@ -185,7 +233,12 @@ UP = DOWN.replace("lora_A", "lora_B")
         ({UP: None}, f"but not {UP}"),
         ({DOWN.replace("layers.0", "layers.9"): torch.ones(4, 64)}, "layers.9"),
         ({"base_model.model.extra.weight": torch.ones(2)}, "extra.weight [2], which is not in the base"),
-        ({"base_model.model.model.norm.lora_magnitude_vector": torch.ones(2)}, "is not part of plain LoRA"),
+        (
+            {"base_model.model.model.norm.lora_magnitude_vector": torch.ones(2)},
+            "but not base_model.model.model.norm.lora",
+        ),
+        ({DOWN.replace(".lora_A.weight", ".lora_magnitude_vector"): torch.ones(96)}, "says use_dora=False"),
+        ({"base_model.model.model.norm.lora_scale": torch.ones(2)}, "is not part of LoRA or DoRA"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused_by_the_tensor(
