@@ -151,6 +151,7 @@ class AdapterReader:
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         self._reader = TensorReader(adapter.stored)
+        self._product: Tensor | None = None
 
     def __enter__(self) -> "AdapterReader":
         self._reader.__enter__()
@@ -162,8 +163,8 @@ class AdapterReader:
     def changed(self, name: str, base: BaseRows) -> BaseRows:
         """The changed tensor ``name``, by rows in float32; they may be asked for from several threads.
 
-        ``base`` is not called where the base does not matter. Where the change is not divisible, all rows must be asked
-        for at once.
+        They hold until the next tensor is asked for. ``base`` is not called where the base does not matter. Where the
+        change is not divisible, all rows must be asked for at once.
 
         Raises:
             UserError: the adapter holds NaN or infinity.
@@ -178,7 +179,7 @@ class AdapterReader:
     def _add(self, change: LowRank, base: BaseRows) -> BaseRows:
         import torch
 
-        product = self._read(change.up) @ self._read(change.down)
+        product = self._multiply(self._read(change.up), self._read(change.down))
         delta = product.T if change.embedding else product
         magnitude = None if change.magnitude is None else self._read(change.magnitude)
 
@@ -192,6 +193,15 @@ class AdapterReader:
             return value.mul_((magnitude[start:stop] / torch.linalg.norm(value, dim=1))[:, None])
 
         return rows
+
+    def _multiply(self, up: "Tensor", down: "Tensor") -> "Tensor":
+        """The product, in memory that is used again: new pages for each would take longer to get than to fill."""
+        import torch
+
+        size = up.shape[0] * down.shape[1]
+        if self._product is None or self._product.numel() < size:
+            self._product = torch.empty(size)
+        return torch.mm(up, down, out=self._product[:size].view(up.shape[0], down.shape[1]))
 
     def _replace_rows(self, change: ReplacedRows, base: BaseRows) -> BaseRows:
         trained = self._read(change.name)

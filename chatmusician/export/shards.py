@@ -11,19 +11,16 @@ of rows at its final place, in whatever order they are done. Memory holds the bl
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from chatmusician.errors import UserError
-from chatmusician.export.folders import WEIGHTS, WEIGHTS_INDEX
+from chatmusician.export.folders import WEIGHTS, WEIGHTS_INDEX, sync
 from chatmusician.export.reading import DTYPE_BYTES, DTYPE_NAMES
 
 if TYPE_CHECKING:
@@ -63,7 +60,10 @@ class Spec:
 Rows = Callable[[int, int], "Tensor"]
 """Gives rows ``start`` to ``stop`` of a tensor, on the CPU, in its spec's dtype; called from several threads."""
 Source = Callable[[Spec], Rows]
-"""Called once for each tensor, in order, from one thread: does what cannot be done by rows, and gives them."""
+"""Called for one tensor after another, from one thread: does what cannot be done by rows, and gives them.
+
+The rows of a tensor are done with before the next tensor is asked for, so that its memory can be used again.
+"""
 
 
 def rows_of(value: "Tensor") -> Rows:
@@ -105,9 +105,14 @@ def write_shards(
     total = len(shards)
     names = [WEIGHTS] if total == 1 else [f"model-{i:05d}-of-{total:05d}.safetensors" for i in range(1, total + 1)]
     require_room(folder, sum(spec.bytes for spec in specs))
-    with ExitStack() as stack:
-        streams = [stack.enter_context((folder / name).open("wb", buffering=0)) for name in names]
-        compute(_shard_jobs(stream, shard, source) for stream, shard in zip(streams, shards, strict=True))
+    with block_threads() as pool, ThreadPoolExecutor(1) as flusher:
+        flushed = []
+        for name, shard in zip(names, shards, strict=True):
+            with (folder / name).open("wb") as stream:
+                _write_shard(stream, shard, source, pool)
+            flushed.append(flusher.submit(sync, folder / name))  # while the next shard is computed
+        for flush in flushed:
+            flush.result()
     if total > 1:
         index = {
             "metadata": {"total_size": sum(spec.bytes for spec in specs)},
@@ -131,57 +136,48 @@ def require_room(folder: Path, size: int) -> None:
         )
 
 
-def compute(shards: Iterable[Iterable[Callable[[], int]]]) -> None:
-    """Run the jobs of one shard after another's in as many threads as torch uses, a few ahead of the last that is done.
-
-    The first job that fails ends the rest, and its error is raised.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    running: deque[Future[int]] = deque()
-    try:
-        # One thread of torch's own in each of ours: a block is too small to be shared out again.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                for job in chain.from_iterable(shards):
-                    if len(running) >= 4 * threads:
-                        running.popleft().result()
-                    running.append(pool.submit(job))
-                while running:
-                    running.popleft().result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _shard_jobs(stream: BinaryIO, shard: Sequence[Spec], source: Source) -> Iterator[Callable[[], int]]:
-    """What writes one file: its header at once, then a job for each block."""
+def _write_shard(stream: BinaryIO, shard: Sequence[Spec], source: Source, pool: Executor) -> None:
+    """Write one file: its header, then tensor after tensor by blocks of rows."""
     header = _header(shard)
     os.truncate(stream.fileno(), len(header) + sum(spec.bytes for spec in shard))
     write_at(stream, header, 0)
     place = len(header)
     for spec in shard:
-        row_bytes = prod(spec.shape[1:]) * DTYPE_BYTES[spec.dtype]
         rows = source(spec)
-        for start, stop in spec.blocks():
-            yield partial(_write_block, stream, place + start * row_bytes, spec, rows, start, stop)
+        row_bytes = prod(spec.shape[1:]) * DTYPE_BYTES[spec.dtype]
+        blocks = [
+            pool.submit(_write_block, stream, place + start * row_bytes, spec, rows, start, stop)
+            for start, stop in spec.blocks()
+        ]
+        for block in blocks:
+            block.result()
         place += spec.bytes
 
 
-def _write_block(stream: BinaryIO, place: int, spec: Spec, rows: Rows, start: int, stop: int) -> int:
-    return write_at(stream, raw_bytes(spec, rows(start, stop), stop - start), place)
+@contextmanager
+def block_threads() -> Iterator[Executor]:
+    """As many threads as torch uses, each with one of torch's own: a block is too small to be shared out again."""
+    import torch
+
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
-def write_at(stream: BinaryIO, content: bytes | memoryview, place: int) -> int:
-    """Write all of ``content`` from byte ``place`` on; returns its size."""
+def _write_block(stream: BinaryIO, place: int, spec: Spec, rows: Rows, start: int, stop: int) -> None:
+    write_at(stream, raw_bytes(spec, rows(start, stop), stop - start), place)
+
+
+def write_at(stream: BinaryIO, content: bytes | memoryview, place: int) -> None:
+    """Write all of ``content`` from byte ``place`` on."""
     left = memoryview(content)
     while left.nbytes:
         count = os.pwrite(stream.fileno(), left, place)
         left, place = left[count:], place + count
-    return len(content)
 
 
 def _header(shard: Sequence[Spec]) -> bytes:
