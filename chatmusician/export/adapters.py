@@ -151,7 +151,7 @@ class AdapterReader:
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         self._reader = TensorReader(adapter.stored)
-        self._product: Tensor | None = None
+        self._products: list[Tensor] = []
 
     def __enter__(self) -> "AdapterReader":
         self._reader.__enter__()
@@ -163,8 +163,8 @@ class AdapterReader:
     def changed(self, name: str, base: BaseRows) -> BaseRows:
         """The changed tensor ``name``, by rows in float32; they may be asked for from several threads.
 
-        They hold until the next tensor is asked for. ``base`` is not called where the base does not matter. Where the
-        change is not divisible, all rows must be asked for at once.
+        They hold until the next tensor but one is asked for. ``base`` is not called where the base does not matter.
+        Where the change is not divisible, all rows must be asked for at once.
 
         Raises:
             UserError: the adapter holds NaN or infinity.
@@ -195,13 +195,13 @@ class AdapterReader:
         return rows
 
     def _multiply(self, up: "Tensor", down: "Tensor") -> "Tensor":
-        """The product, in memory that is used again: new pages for each would take longer to get than to fill."""
+        """The product, in the memory of the last but one: to get new pages would take longer than to fill them."""
         import torch
 
         size = up.shape[0] * down.shape[1]
-        if self._product is None or self._product.numel() < size:
-            self._product = torch.empty(size)
-        return torch.mm(up, down, out=self._product[:size].view(up.shape[0], down.shape[1]))
+        oldest = self._products.pop(0) if len(self._products) > 1 else torch.empty(0)
+        self._products.append(oldest if oldest.numel() >= size else torch.empty(size))
+        return torch.mm(up, down, out=self._products[-1][:size].view(up.shape[0], down.shape[1]))
 
     def _replace_rows(self, change: ReplacedRows, base: BaseRows) -> BaseRows:
         trained = self._read(change.name)

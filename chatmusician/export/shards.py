@@ -11,8 +11,8 @@ of rows at its final place, in whatever order they are done. Memory holds the bl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -62,7 +62,7 @@ Rows = Callable[[int, int], "Tensor"]
 Source = Callable[[Spec], Rows]
 """Called for one tensor after another, from one thread: does what cannot be done by rows, and gives them.
 
-The rows of a tensor are done with before the next tensor is asked for, so that its memory can be used again.
+The rows of a tensor are done with before the next but one is asked for, so that memory can be used again.
 """
 
 
@@ -111,8 +111,7 @@ def write_shards(
             with (folder / name).open("wb") as stream:
                 _write_shard(stream, shard, source, pool)
             flushed.append(flusher.submit(sync, folder / name))  # while the next shard is computed
-        for flush in flushed:
-            flush.result()
+        wait(flushed)
     if total > 1:
         index = {
             "metadata": {"total_size": sum(spec.bytes for spec in specs)},
@@ -142,16 +141,17 @@ def _write_shard(stream: BinaryIO, shard: Sequence[Spec], source: Source, pool: 
     os.truncate(stream.fileno(), len(header) + sum(spec.bytes for spec in shard))
     write_at(stream, header, 0)
     place = len(header)
+    before: list[Future[None]] = []
     for spec in shard:
         rows = source(spec)
+        wait(before)
         row_bytes = prod(spec.shape[1:]) * DTYPE_BYTES[spec.dtype]
-        blocks = [
+        before = [
             pool.submit(_write_block, stream, place + start * row_bytes, spec, rows, start, stop)
             for start, stop in spec.blocks()
         ]
-        for block in blocks:
-            block.result()
         place += spec.bytes
+    wait(before)
 
 
 @contextmanager
@@ -166,6 +166,12 @@ def block_threads() -> Iterator[Executor]:
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def wait(jobs: Iterable[Future[None]]) -> None:
+    """Wait until all are done; raise the error of the first that failed."""
+    for job in jobs:
+        job.result()
 
 
 def _write_block(stream: BinaryIO, place: int, spec: Spec, rows: Rows, start: int, stop: int) -> None:
