@@ -60,7 +60,7 @@ class MuonSettings:
         matrices = [parameter for name, parameter in trained if _is_layer_matrix(name, parameter)]
         others = [parameter for name, parameter in trained if not _is_layer_matrix(name, parameter)]
         return Muon(
-            [
+            _non_empty(
                 {
                     "params": matrices,
                     "orthogonal": True,
@@ -76,20 +76,30 @@ class MuonSettings:
                     "eps": self.eps,
                     "weight_decay": 0.0,
                 },
-            ]
+            )
         )
 
 
 def _is_layer_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
-    return parameter.ndim == 2 and ".layers." in f".{name}"
+    return _dimensions(parameter) == 2 and ".layers." in f".{name}"
 
 
 def _decay_groups(parameters: NamedParameters, *, weight_decay: float) -> list[dict[str, Any]]:
     trained = [parameter for _, parameter in parameters if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
+    return _non_empty(
+        {"params": [parameter for parameter in trained if _dimensions(parameter) >= 2], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if _dimensions(parameter) < 2], "weight_decay": 0.0},
+    )
+
+
+def _non_empty(*groups: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups that have parameters: DeepSpeed drops the others, and the schedule would count one too many."""
+    return [group for group in groups if group["params"]]
+
+
+def _dimensions(parameter: torch.nn.Parameter) -> int:
+    """Of the whole parameter; under ZeRO-3 what is here is a flat piece of it."""
+    return len(getattr(parameter, "ds_shape", parameter.shape))
 
 
 SHAPES: dict[str, Callable[[float], float]] = {

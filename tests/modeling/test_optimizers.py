@@ -21,7 +21,7 @@ def names_by_group(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[
 
 
 @pytest.mark.parametrize(
-    ("step", "share"), enumerate([0.5, 1.0, 1.0, 0.8875, 0.775, 0.6625, 0.55, 0.4375, 0.325, 0.2125])
+    ("step", "share"), list(enumerate([0.5, 1.0, 1.0, 0.8875, 0.775, 0.6625, 0.55, 0.4375, 0.325, 0.2125]))
 )
 def test_the_linear_schedule_in_the_docstring(step: int, share: float) -> None:
     """Two of ten steps of warm-up, then from 1 by (1 - 0.1) / 8 a step."""
@@ -54,6 +54,13 @@ def test_no_warmup_begins_at_the_full_rate() -> None:
 def test_what_is_no_schedule_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Schedule(**options)  # type: ignore[arg-type]  # the parameters differ in type
+
+
+def test_groups_without_parameters_are_left_out() -> None:
+    """DeepSpeed drops them, and a schedule made for two groups then fails on one."""
+    module = nn.Linear(2, 2, bias=False)
+    for settings in (AdamWSettings(lr=1.0), MuonSettings()):
+        assert names_by_group(module, settings.build(module.named_parameters())) == [{"weight"}]
 
 
 def test_adamw_decays_matrices_only() -> None:
