@@ -1,6 +1,6 @@
-"""Merge a LoRA adapter into its base model and write a Hugging Face folder.
+"""Make an adapter, a training checkpoint or a model ready to use.
 
-python -m chatmusician.merge base=FOLDER adapter=FOLDER output=FOLDER
+python -m chatmusician.merge adapter=FOLDER output=FOLDER
 """
 
 import sys
@@ -12,11 +12,11 @@ from chatmusician.generation.free_text import quote_overrides
 
 @command("merge")
 def main(cfg: Any) -> None:
-    """Merge a LoRA adapter into its base model and write a Hugging Face folder.
+    """Merge an adapter, or what a checkpoint holds, into its base: a Hugging Face folder, and a GGUF file if wanted.
 
-    The output is checked by reloading it and comparing its logits with those of base and adapter.
+    What was merged is checked by reloading it and comparing its logits with those of base and adapter.
     """
-    from chatmusician.export.run import run
+    from chatmusician.exporting import run
 
     run(cfg)
 

@@ -66,9 +66,9 @@ def _quieten() -> None:
 
 
 def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: str | None) -> None:
-    if checkpoint is not None and not Path(checkpoint).is_file():
+    if checkpoint is not None and not Path(checkpoint).exists():  # DeepSpeed's are folders
         raise UserError(f"resume={checkpoint!r}: there is no such checkpoint")
-    if checkpoint is not None and not zipfile.is_zipfile(checkpoint):
+    if checkpoint is not None and Path(checkpoint).is_file() and not zipfile.is_zipfile(checkpoint):
         raise UserError(f"resume={checkpoint!r} is not a whole checkpoint; resume from another one")
     try:
         # weights_only=False: a checkpoint of ours also holds the states of loops and callbacks; give it only your own.

@@ -1,35 +1,42 @@
-"""At the end of training, a model folder that is ready to use.
+"""During and at the end of training, a model folder that is ready to use.
 
-    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3 on_fit_end
-    (checkpoints written) rank 0 writes adapter/, model/ and export.json; the others wait and learn the outcome
+    on_fit_start    rank 0 takes the base's fingerprint, while it is surely the base that is trained on
+    on_save_checkpoint    what the weights belong to goes into every checkpoint, so that each can be exported later
+    on_train_batch_end    every so many steps: gather, export to step-NNNNNN/; a failure is a warning
+    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3
+    on_fit_end (checkpoints written)    rank 0 writes adapter/, model/ and export.json; the others wait and learn the
+                                        outcome
 
-The weights are those of the last step. For LoRA only the adapter is gathered, and the merge reads the base from its own
-folder tensor by tensor; a full model is held in rank 0's memory once. A failed export raises on every rank, after the
-checkpoints are safe, so the run exits non-zero and the weights can be exported again with ``chatmusician.merge``.
-Training that was interrupted reaches neither hook and exports nothing.
+For LoRA only the adapter is gathered, and the merge reads the base from its own folder by rows; a full model is held in
+rank 0's memory once. A failed export at the end raises on every rank, after the checkpoints are safe, so the run exits
+non-zero and the weights can be exported again with ``python -m chatmusician.merge checkpoint=...``. Training that was
+interrupted reaches neither of the last two hooks and exports nothing.
 """
 
-import copy
 import json
 import logging
+import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
+from chatmusician.callbacks.throughput import Throughput
 from chatmusician.errors import UserError
-from chatmusician.export.adapters import base_tensor_name
-from chatmusician.export.folders import ADAPTER_WEIGHTS, whole_folder
-from chatmusician.export.merging import merge_adapter
-from chatmusician.export.metadata import write_chat_template
-from chatmusician.export.model_card import CardFacts
-from chatmusician.export.run import local_folder
-from chatmusician.export.saving import save_model_folder
+from chatmusician.export.checkpoints import EXPORT, open_checkpoint
+from chatmusician.export.fingerprints import fingerprint
+from chatmusician.export.folders import local_folder
+from chatmusician.export.model_card import CardFacts, licence_of, write_model_card
+from chatmusician.export.saving import config_of
 from chatmusician.export.shards import MAX_SHARD_BYTES
-from chatmusician.export.verification import compare_logits
+from chatmusician.export.trained import ExportFacts, ExportReport, export_trained, report_as_json
+from chatmusician.generation.decoding import Decoding
+from chatmusician.generation.picture import compose_picture
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORT = "export.json"
+WEIGHTS = ("last", "best")
+LIBRARIES = ("chatmusician", "torch", "lightning", "transformers", "peft", "deepspeed")
 
 
 class MergeAndExport(Callback):
@@ -45,35 +54,87 @@ class MergeAndExport(Callback):
 
     Args:
         output: the folder that these go to, usually the run's own. What an earlier export left there is replaced.
+        weights: "last" for those at the end of training, "best" for those of the checkpoint that was judged best.
+        every_n_steps: also export while training, every so many optimizer steps, to ``output/step-NNNNNN``.
         dtype: "float32", "bfloat16" or "float16" for ``model/``; None keeps the weights' own.
         max_shard_bytes: size of one weights file.
         check: reload the merged model and compare its logits with base and adapter (memory of one float32 model).
+        gguf: kind of a GGUF file to put beside the weights, such as f16 or q8_0; None for none.
+        compose: a prompt; the exported model answers it, and the score is the picture of its card. None for none.
+        decoding: how the exported model draws tokens if it is not told otherwise; None for the paper's.
         recipe: name of the experiment, for the model card.
-        base_name: what the model card calls the base; None for the name of its folder.
+        base_name: what the model card calls the base; None for its Hub id or the name of its folder.
+        base_license, data_license: for the model card; None takes the base's from the base's own card.
+
+    Raises:
+        UserError: a value is not one of those above.
     """
 
     def __init__(
         self,
         *,
         output: str,
+        weights: str = "last",
+        every_n_steps: int | None = None,
         dtype: str | None = None,
         max_shard_bytes: int = MAX_SHARD_BYTES,
         check: bool = True,
+        gguf: str | None = None,
+        compose: str | None = None,
+        decoding: Decoding | None = None,
         recipe: str | None = None,
         base_name: str | None = None,
+        base_license: str | None = None,
+        data_license: str | None = None,
     ) -> None:
         super().__init__()
-        self.output = Path(output)
+        if weights not in WEIGHTS:
+            raise UserError(f"callbacks.merge_and_export.weights={weights}: use {' or '.join(WEIGHTS)}")
+        if every_n_steps is not None and every_n_steps < 1:
+            raise UserError(f"callbacks.merge_and_export.every_n_steps={every_n_steps}: use 1 or more, or null")
+        self.output, self.weights, self.every_n_steps = Path(output), weights, every_n_steps
         self.dtype, self.max_shard_bytes, self.check = dtype, max_shard_bytes, check
+        self.gguf, self.compose, self.decoding = gguf, compose, decoding
         self.recipe, self.base_name = recipe, base_name
+        self.base_license, self.data_license = base_license, data_license
+        self._fingerprint: dict[str, Any] | None = None
+        self._exported_step = 0
         self._weights: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Take the base's fingerprint, and its licence from its card."""
+        base_path: Any = pl_module.base_path
+        if trainer.is_global_zero and base_path is not None:
+            folder = local_folder(base_path, option="model.backbone.path")
+            self._fingerprint = asdict(fingerprint(folder))
+            self.base_license = self.base_license or licence_of(folder)
+
+    def on_save_checkpoint(self, trainer: "Trainer", pl_module: "LightningModule", checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint what its weights belong to."""
+        checkpoint[EXPORT] = asdict(self._facts(trainer, pl_module))
+
+    def on_train_batch_end(
+        self,
+        trainer: "Trainer",
+        pl_module: "LightningModule",
+        outputs: Any,  # noqa: ARG002 -- Lightning's signature
+        batch: Any,  # noqa: ARG002 -- Lightning's signature
+        batch_idx: int,  # noqa: ARG002 -- Lightning's signature
+    ) -> None:
+        """Export in the middle, where it is time for it."""
+        step = trainer.global_step
+        if self.every_n_steps is None or step % self.every_n_steps or step == self._exported_step:
+            return
+        self._exported_step = step
+        weights = self._gather(trainer, pl_module)
+        failure = self._attempt(trainer, pl_module, weights, self.output / f"step-{step:06d}")
+        if failure is not None:
+            log.warning("training goes on, but the export at step %d failed: %s", step, failure)
 
     def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Gather the weights to export on rank 0 while the strategy can."""
-        model: Any = pl_module.model
-        needs_base = not _is_peft(model) or pl_module.base_path is None
-        names = [name for name, p in model.named_parameters() if needs_base or p.requires_grad]
-        self._weights = gathered(model, names, keep=trainer.is_global_zero)
+        if self.weights == "last":
+            self._weights = self._gather(trainer, pl_module)
 
     def on_fit_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Export on rank 0.
@@ -81,84 +142,114 @@ class MergeAndExport(Callback):
         Raises:
             UserError: on every rank, with what went wrong on rank 0.
         """
-        failure: str | None = None
-        if trainer.is_global_zero:
-            try:
-                self._export(trainer, pl_module)
-            except Exception as error:  # raised again on all ranks, which would wait for ever otherwise
-                log.debug("export failed", exc_info=True)
-                failure = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error)
-        self._weights = {}
-        failure = trainer.strategy.broadcast(failure)
+        weights, self._weights = self._weights, {}
+        failure = self._attempt(trainer, pl_module, weights, self.output)
         if failure is not None:
             raise UserError(f"the checkpoints are safe, but the export to {self.output} failed: {failure}")
 
-    def _export(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
-        model: Any = pl_module.model
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the data connector, not declared
-        card = self._card(trainer, pl_module, datamodule.manifest())
-        base_path: Any = pl_module.base_path
-        if _is_peft(model):
-            report = self._export_adapter(model, base_path, datamodule.tokenizer, card)
-        else:
-            folder = self._save(model, self._weights, datamodule.tokenizer, "model", card, self.dtype)
-            report = {"model": str(folder)}
-        report["facts"] = asdict(card)
-        (self.output / REPORT).write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
-        log.info("exported %s", self.output / "model")
+    def _attempt(
+        self, trainer: "Trainer", pl_module: "LightningModule", weights: Mapping[str, "Tensor"], output: Path
+    ) -> str | None:
+        """Export on rank 0 while the others wait; on every rank why it failed, None if it did not."""
+        failure: str | None = None
+        if trainer.is_global_zero:
+            try:
+                self._export(trainer, pl_module, weights, output)
+            except Exception as error:  # told to all ranks, which would wait for ever otherwise
+                log.debug("export failed", exc_info=True)
+                failure = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return trainer.strategy.broadcast(failure)
 
-    def _export_adapter(self, model: Any, base_path: str | None, tokenizer: Any, card: CardFacts) -> dict[str, Any]:
-        if base_path is None:
-            state = {own: w for name, w in self._weights.items() if (own := base_tensor_name(name)) is not None}
-            base = self._save(model.get_base_model(), state, tokenizer, "base", CardFacts(), None)
-        else:
-            base = local_folder(base_path, option="base")
-        adapter = save_adapter(model, self._weights, tokenizer, self.output / "adapter", base=base)
-        merged = merge_adapter(
-            base=base,
-            adapter=adapter,
-            output=self.output / "model",
-            tokenizer=adapter,
+    def _export(
+        self, trainer: "Trainer", pl_module: "LightningModule", weights: Mapping[str, "Tensor"], output: Path
+    ) -> None:
+        facts = self._facts(trainer, pl_module)
+        step = trainer.global_step
+        if self.weights == "best" and not weights:
+            best = open_checkpoint(Path(best_checkpoint(trainer)))
+            weights, step, facts = best.state, best.step, ExportFacts(**best.facts)
+        report = export_trained(
+            state=weights,
+            facts=facts,
+            output=output,
             dtype=self.dtype,
             max_shard_bytes=self.max_shard_bytes,
+            check=self.check,
             overwrite=True,
-            card=card,
         )
-        report = {"model": str(merged.output), "adapter": str(adapter), "base": str(base), "merge": asdict(merged)}
-        if self.check:
-            agreement = compare_logits(base=base, adapter=adapter, merged=merged.output)
-            log.info("reloaded: %s", agreement)
-            if not agreement.agrees:
-                raise UserError(f"{merged.output} does not compute what base and adapter compute: {agreement}")
-            report["agreement"] = asdict(agreement)
-        return report
+        if report.agreement is not None:
+            log.info("reloaded: %s", report.agreement)
+        self._add_extras(report, facts)
+        content = {**report_as_json(report), "step": step, "facts": facts.card}
+        (output / REPORT).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        log.info("exported %s", report.model)
 
-    def _save(
-        self, model: Any, state: Mapping[str, "Tensor"], tokenizer: Any, name: str, card: CardFacts, dtype: str | None
-    ) -> Path:
-        return save_model_folder(
-            model=model,
-            tokenizer=tokenizer,
-            output=self.output / name,
-            state=state,
-            dtype=dtype,
-            max_shard_bytes=self.max_shard_bytes,
-            overwrite=True,
-            card=card,
+    def _add_extras(self, report: ExportReport, facts: ExportFacts) -> None:
+        """The GGUF file and the picture, and the card with both."""
+        if self.gguf is not None:
+            from chatmusician.export.gguf_files import add_gguf
+
+            for line in add_gguf(report.model, kind=self.gguf):
+                log.info("%s", line)
+        if self.compose is not None:
+            problem = compose_picture(report.model, prompt=self.compose, decoding=self.decoding or Decoding())
+            if problem is not None:
+                log.warning("the model card has no score: %s", problem)
+        write_model_card(report.model, facts.card_facts())
+
+    def _gather(self, trainer: "Trainer", pl_module: "LightningModule") -> dict[str, "Tensor"]:
+        """The weights to export, on rank 0; every rank must call it."""
+        model: Any = pl_module.model
+        needs_base = not _is_peft(model) or pl_module.base_path is None
+        names = [name for name, p in model.named_parameters() if needs_base or p.requires_grad]
+        return gathered(model, names, keep=trainer.is_global_zero)
+
+    def _facts(self, trainer: "Trainer", pl_module: "LightningModule") -> ExportFacts:
+        model: Any = pl_module.model
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the data connector, not declared
+        decoding = None if self.decoding is None else self.decoding.for_transformers()
+        return ExportFacts(
+            model_config=config_of(model),
+            adapter_config=adapter_config(model) if _is_peft(model) else None,
+            base=pl_module.base_path,  # type: ignore[arg-type]  # a property of ours
+            base_fingerprint=self._fingerprint,
+            tokenizer=str(datamodule.tokenizer_folder.absolute()),
+            decoding=decoding,
+            card=asdict(self._card(trainer, pl_module, datamodule.manifest())),
         )
 
-    def _card(self, trainer: "Trainer", pl_module: "LightningModule", manifest: Mapping[str, Any] | None) -> CardFacts:
+    def _card(self, trainer: "Trainer", pl_module: "LightningModule", manifest: Mapping[str, Any]) -> CardFacts:
         base_path: Any = pl_module.base_path
         model: Any = pl_module.model
+        training = manifest["summary"]["train"]
+        throughput = next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)  # type: ignore[attr-defined]  # declared nowhere
         return CardFacts(
-            base=self.base_name or (None if base_path is None else Path(base_path).name),
+            base=self.base_name or (None if base_path is None else base_name(base_path)),
+            base_license=self.base_license,
+            data_license=self.data_license,
             recipe=self.recipe,
             adapter=describe_adapter(model.peft_config["default"]) if _is_peft(model) else None,
-            sources=documents_by_source(manifest or {}),
-            tokens_per_epoch=_training_split(manifest or {}).get("trained_tokens"),
+            sources=training["sources"],
+            tokens_per_epoch=training["trained_tokens"],
+            trained_tokens=None if throughput is None else throughput.trained_tokens,
             optimizer_steps=trainer.global_step,
+            hardware=hardware(trainer),
+            software={name: version(name) for name in LIBRARIES},
             metrics={name: float(value) for name, value in sorted(trainer.callback_metrics.items())},
         )
+
+
+def best_checkpoint(trainer: "Trainer") -> str:
+    """The checkpoint that was judged best.
+
+    Raises:
+        UserError: no checkpoint callback judges, or none was saved.
+    """
+    callback = trainer.checkpoint_callback
+    path = getattr(callback, "best_model_path", "")
+    if not path:
+        raise UserError("weights=best, but no checkpoint was judged: set callbacks.checkpoint.monitor, or weights=last")
+    return str(path)
 
 
 def gathered(model: Any, names: Sequence[str], *, keep: bool) -> dict[str, "Tensor"]:
@@ -188,47 +279,41 @@ def _whole(parameter: Any) -> Iterator[Any]:
         yield parameter
 
 
-def save_adapter(model: Any, weights: Mapping[str, "Tensor"], tokenizer: Any, output: Path, *, base: Path) -> Path:
-    """Write a PEFT adapter folder with its tokenizer, whole or not at all; returns ``output``.
+def adapter_config(model: Any) -> dict[str, Any]:
+    """The content of adapter_config.json, as PEFT would write it."""
+    from tempfile import TemporaryDirectory
 
-    Args:
-        model: the PEFT model that ``weights`` (by its parameter names) belong to.
-        weights: at least the adapter's own.
-        tokenizer: the tokenizer it was trained with.
-        output: the folder to make or replace.
-        base: the model folder that the adapter belongs to, written into its configuration.
-    """
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    config = copy.copy(model.peft_config["default"])
-    config.inference_mode = True
-    config.base_model_name_or_path = str(base.absolute())
-    state = get_peft_model_state_dict(model, state_dict=dict(weights), save_embedding_layers=False)
-    with whole_folder(output, overwrite=True) as folder:
-        config.save_pretrained(folder)
-        save_file({name: value.contiguous() for name, value in state.items()}, folder / ADAPTER_WEIGHTS)
-        tokenizer.save_pretrained(folder)
-        write_chat_template(folder)
-    return output
+    with TemporaryDirectory() as folder:
+        model.peft_config["default"].save_pretrained(folder)
+        config: dict[str, Any] = json.loads((Path(folder) / "adapter_config.json").read_text())
+    return config
 
 
 def describe_adapter(config: Any) -> str:
     """One line on a LoRA configuration, for the model card."""
     targets = config.target_modules
     modules = targets if isinstance(targets, str) else " ".join(sorted(targets))
-    kind = "rsLoRA" if config.use_rslora else "LoRA"
+    kind = ("rs" if config.use_rslora else "") + ("DoRA" if config.use_dora else "LoRA")
     whole = f", and whole: {' '.join(sorted(config.modules_to_save))}" if config.modules_to_save else ""
     return f"{kind} of rank {config.r}, alpha {config.lora_alpha}, on {modules}{whole}"
 
 
-def documents_by_source(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """Documents of the training split by corpus, from the manifest of the prepared data."""
-    return {source: counts["documents"] for source, counts in _training_split(manifest).get("sources", {}).items()}
+def base_name(path: str) -> str:
+    """What a card calls a base: its Hub id, else the name of its folder."""
+    from chatmusician.export.folders import is_hub_id
+
+    return path if is_hub_id(path) else Path(path).name
 
 
-def _training_split(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    return manifest.get("summary", {}).get("train", {})
+def hardware(trainer: "Trainer") -> str:
+    """What the run ran on: ``8 x NVIDIA A100-SXM4-80GB``, ``CPU, 2 cores``."""
+    import torch
+
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
+    processes = f"{trainer.world_size} processes on " if trainer.world_size > 1 else ""
+    return f"{processes}{os.cpu_count()} cores, {platform.machine()}, no GPU"
 
 
 def _is_peft(model: Any) -> bool:

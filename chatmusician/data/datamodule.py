@@ -21,7 +21,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from chatmusician.data.packing import positions, targets
-from chatmusician.data.preparation import Corpus, PackingSettings, TokenizerSource, prepare, prepared_tokenizer
+from chatmusician.data.preparation import (
+    TOKENIZER,
+    Corpus,
+    PackingSettings,
+    TokenizerSource,
+    prepare,
+    prepared_tokenizer,
+)
 from chatmusician.data.sampler import BatchPlan, EvaluationOrder, MicroBatch, RowOrder, TrainingOrder
 from chatmusician.data.shards import Manifest, PackedRows, load_manifest
 from chatmusician.errors import UserError
@@ -132,6 +139,11 @@ class PackedDataModule(L.LightningDataModule):
         if self._manifest is None:
             raise UserError(f"{self.directory} holds no prepared data; run `python -m chatmusician.prepare` first")
         self.tokenizer = prepared_tokenizer(self.directory)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer lies that the data were prepared with."""
+        return self.directory / TOKENIZER
 
     def manifest(self) -> dict[str, Any]:
         """What the data are: settings and totals of each split, as the model card and the dashboards show them."""

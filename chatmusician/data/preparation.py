@@ -101,6 +101,8 @@ class PackingSettings:
 
 SPLITS = ("train", "validation", "test")
 UNFINISHED = "unfinished.json"
+TOKENIZER = "tokenizer"
+"""The folder in a prepared one that keeps the tokenizer."""
 
 
 def prepare(
@@ -161,8 +163,8 @@ def _prepare_locked(
     _discard_other_work(directory, asked)
     tokenizer = source.load(corpus.documents("train"), directory)
     log.info("preparing %s", directory)
-    if not (directory / "tokenizer").exists():
-        save_tokenizer(tokenizer, directory / "tokenizer")
+    if not (directory / TOKENIZER).exists():
+        save_tokenizer(tokenizer, directory / TOKENIZER)
     make = _ShardMaker(tokenizer=tokenizer, settings=settings)
     splits = {split: _prepare_split(corpus, split, make, settings, directory, workers) for split in SPLITS}
     if not splits["train"].total("rows"):
@@ -200,7 +202,7 @@ def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
     marker = directory / UNFINISHED
     content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
-        for name in ("tokenizer", *SPLITS):
+        for name in (TOKENIZER, *SPLITS):
             shutil.rmtree(directory / name, ignore_errors=True)
         write_bytes(marker, content)
 
@@ -302,4 +304,4 @@ def _write_quarantine(rejections: Sequence[Rejection], directory: Path) -> None:
 
 def prepared_tokenizer(directory: Path) -> Any:
     """The tokenizer that was kept with the shards."""
-    return load_tokenizer(directory / "tokenizer")
+    return load_tokenizer(directory / TOKENIZER)

@@ -264,6 +264,22 @@ def base_tensor_name(name: str) -> str | None:
     return name.replace(".base_layer.", ".").replace(".original_module.", ".")
 
 
+def adapter_tensor_name(name: str) -> str | None:
+    """The adapter file's name of a parameter of a PEFT model in memory; None for a parameter of the base.
+
+    >>> adapter_tensor_name("base_model.model.model.layers.0.mlp.up_proj.lora_A.default.weight")
+    'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight'
+    >>> adapter_tensor_name("base_model.model.lm_head.modules_to_save.default.weight")
+    'base_model.model.lm_head.weight'
+    """
+    if base_tensor_name(name) is not None or name.endswith(".trainable_tokens_original.default"):
+        return None
+    name = name.replace(".modules_to_save.default.", ".")
+    if MAGNITUDE in name:
+        return name.removesuffix(".default.weight")
+    return name.replace(".default.", ".").removesuffix(".default")
+
+
 def check_lora(config: Path, settings: dict[str, Any]) -> None:
     """Refuse every variant with a formula that is not in the module's docstring.
 

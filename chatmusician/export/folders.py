@@ -41,6 +41,25 @@ def is_hub_id(name: str) -> bool:
     return bool(HUB_ID.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
 
 
+def local_folder(name: str, *, option: str) -> Path:
+    """The folder of a model that is given as a folder or as a Hub id, downloaded if need be.
+
+    Raises:
+        UserError: the Hub has no such model, or cannot be reached.
+    """
+    if not is_hub_id(name):
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"{option}={name} is no folder here and cannot be downloaded: {type(error).__name__}"
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
 from chatmusician.export.adapters import Adapter, AdapterReader, LowRank, Replaced, ReplacedRows, open_adapter
+from chatmusician.export.fingerprints import read_fingerprint, require_same_base
 from chatmusician.export.folders import (
     CONFIG,
     check_model_folder,
@@ -99,11 +100,13 @@ def merge_adapter(
         card: facts for the model card; by default only the base is named.
 
     Raises:
-        UserError: base and adapter do not fit, a file is missing or not safetensors, the adapter is another variant of
-            LoRA or holds NaN, the output is not empty, or the disk is too full. The message names file and tensor.
+        UserError: base and adapter do not belong together or do not fit, a file is missing or not safetensors, the
+            adapter is another variant of LoRA or holds NaN, the output is not empty, or the disk is too full.
     """
     check_model_folder(base, option="base")
     opened = open_adapter(adapter)
+    if (trained_on := read_fingerprint(adapter)) is not None:
+        require_same_base(base, trained_on, adapter=adapter)
     if tokenizer is None:
         tokenizer = adapter if has_tokenizer(adapter) else base
     check_tokenizer_folder(tokenizer, option="base" if tokenizer is base else "tokenizer")

@@ -3,7 +3,7 @@
 Light on purpose (no torch): the configuration names this class and is checked before anything heavy is imported.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from chatmusician.errors import UserError
 
@@ -49,6 +49,10 @@ class Decoding:
         for name, holds, allowed in rules:
             if not holds:
                 raise UserError(f"generation.{name}={getattr(self, name)} is out of range: it must be {allowed}")
+
+    def for_transformers(self) -> dict[str, float]:
+        """The settings by transformers' names, without the seed: the content of a generation_config.json."""
+        return {name: value for name, value in asdict(self).items() if name != "seed"}
 
     @property
     def greedy(self) -> bool:

@@ -7,7 +7,10 @@ a list. A question or a path is neither: these helpers quote it first, so that w
 import re
 from collections.abc import Sequence
 
-TEXT_OPTIONS = ("prompt", "prompts", "output", "model", "adapter", "tokenizer", "base")
+TEXT_OPTIONS = (
+    *("prompt", "prompts", "output", "model", "adapter", "tokenizer"),
+    *("base", "checkpoint", "compose", "evaluation", "upload"),
+)
 """Options whose value is one text, whatever is in it."""
 
 

@@ -138,7 +138,8 @@ class CausalLanguageModel(L.LightningModule):
         if MICRO_BATCHES not in checkpoint:
             raise UserError("the checkpoint was not written by this module; resume from one in checkpoints/ of a run")
         trained = {name for name, _ in trained_parameters(self)}
-        differing = sorted(trained ^ checkpoint["state_dict"].keys())
+        # DeepSpeed loads weights by itself, from pieces that are not in this dictionary.
+        differing = sorted(trained ^ checkpoint["state_dict"].keys()) if "state_dict" in checkpoint else []
         if differing:
             raise UserError(
                 f"the checkpoint is of another model or adapter: {differing[0]} and {len(differing) - 1} more weights "

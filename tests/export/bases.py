@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import LlamaConfig, LlamaForCausalLM
 
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -25,3 +26,12 @@ def make_base(vocabulary: int, **options: Any) -> LlamaForCausalLM:
         **options,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def randomise(model: PeftModel) -> None:
+    """As if it had been trained: every trainable tensor moves, lora_B away from zero."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += torch.randn(parameter.shape, generator=generator) * 0.1

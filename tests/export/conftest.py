@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from bases import MODULES, make_base
+from bases import MODULES, make_base, randomise
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerBase
 
@@ -27,15 +26,6 @@ class Pair:
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
     return train_bpe(["Human: Compose. </s> Assistant: X:1\nK:D\n|: d2fd Adfd :|"], vocab_size=280)
-
-
-def randomise(model: PeftModel) -> None:
-    """As if it had been trained: every trainable tensor moves, lora_B away from zero."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter += torch.randn(parameter.shape, generator=generator) * 0.1
 
 
 @pytest.fixture

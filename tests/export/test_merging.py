@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import randomise
+from bases import randomise
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -129,7 +129,7 @@ def test_the_folder_is_complete(make_pair: MakePair, tmp_path: Path) -> None:
         "pad_token_id": 2,
     }
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config.top_k == 40
-    assert "Trained from `base`." in (tmp_path / "out" / "README.md").read_text()
+    assert "| started from | `base` |" in (tmp_path / "out" / "README.md").read_text()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -284,10 +284,11 @@ def test_the_command_merges_and_reports(make_pair: MakePair, tmp_path: Path) -> 
     command = [sys.executable, "-m", "chatmusician.merge", f"base={pair.base}", f"adapter={pair.adapter}", "output=out"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr
-    first, merged, reloaded = run.stdout.splitlines()
+    first, merged, reloaded, card = run.stdout.splitlines()
     assert first.startswith("out: 21 tensors, 0.000 GB float32, 1 file")
-    assert merged == "merged: 14 by W + s B A, 0 replaced (modules_to_save)"
+    assert merged == "merged: 14 by W + s B A, 0 replaced (trained whole)"
     assert reloaded.startswith("reloaded: logits differ by at most ")
+    assert card == "out/README.md: the card"
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode == 1
     assert again.stderr == "error: output=out is not empty: choose another folder, or give overwrite=true\n"
