@@ -5,6 +5,10 @@ laptop, and for nothing else: it is slower than one process. The first start com
 needs g++ and ninja and takes about a minute.
 """
 
+import os
+import sys
+from pathlib import Path
+
 import torch
 from lightning.pytorch.strategies.deepspeed import DeepSpeedStrategy
 
@@ -13,7 +17,8 @@ class DeepSpeedOnCPU(DeepSpeedStrategy):
     """`DeepSpeedStrategy` without its insistence on CUDA."""
 
     def setup_environment(self) -> None:
-        """What `DeepSpeedStrategy` does, but for the check."""
+        """What `DeepSpeedStrategy` does, but for the check; and let the kernel be built by this environment's ninja."""
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         super(DeepSpeedStrategy, self).setup_environment()
 
     @property

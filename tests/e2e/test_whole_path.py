@@ -1,8 +1,6 @@
 """The whole path on a small corpus, as real commands: prepare, pretrain, fine-tune, merge, evaluate, compose."""
 
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,76 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
-
-
-def run(folder: Path, command: str, *overrides: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder of its own, as a user would, and check its exit status."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"chatmusician.{command}", *overrides],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == status, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done
-
-
-def write_tunes(path: Path, *, count: int) -> None:
-    """Reels of random notes: eight bars of eight, no two alike."""
-    draw = random.Random(7)
-    tunes = []
-    for number in range(1, count + 1):
-        bars = [" ".join("".join(draw.choices("DEFGABcdefg", k=4)) for _ in range(2)) for _ in range(4)]
-        half = " | ".join(bars)
-        tunes.append(f"X:{number}\nR:reel\nM:4/4\nL:1/8\nK:G\n|: {half} :|\n|: {' | '.join(reversed(bars))} :|\n")
-    path.write_text("\n".join(tunes))
-
-
-def small_corpus(plus: str) -> list[str]:
-    """Overrides that put the tunes of this test in place of the folk tunes; ``plus`` where a recipe has no such key."""
-    settings = ("collections=[tunes.abc]", "held_out=0.1")
-    return [f"{plus}data.corpus.corpora.{index}.{setting}" for index in (0, 1) for setting in settings]
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tunes, in which the model was pretrained and fine-tuned by a pipeline of one's own."""
-    folder = tmp_path_factory.mktemp("workplace")
-    write_tunes(folder / "tunes.abc", count=80)
-    recipes = folder / "recipes" / "experiment"
-    recipes.mkdir(parents=True)
-    stages = []
-    for name, steps, more in (
-        ("pretrain", 30, ["model.backbone.layers=2", "data.tokenizer.vocab_size=320", "data.corpus.corpora.0.keys=2"]),
-        ("sft", 6, ["model.backbone.path=out/pretrain/model", "callbacks.merge_and_export.output=out"]),
-    ):
-        settings = [
-            f"+experiment=nano_{name}",
-            f"data.directory=out/data/{name}",
-            f"trainer.max_steps={steps}",
-            f"trainer.val_check_interval={steps // 2}",
-            "data.global_batch=4",
-            "data.micro_batch=4",
-            *more,
-        ]
-        overrides = json.dumps([*settings, *small_corpus("" if name == "pretrain" else "+")])
-        stages.append(
-            f"    - _target_: chatmusician.stages.Stage\n      name: {name}\n      command: train\n"
-            f"      folder: out/{name}\n      overrides: {overrides}\n"
-        )
-    (recipes / "small.yaml").write_text(
-        "# @package _global_\n# python -m chatmusician.pipeline +experiment=small\n# Two stages on random tunes.\n"
-        "pipeline:\n  output: out\n  stages:\n" + "".join(stages)
-    )
-    done = run(folder, "pipeline", "+experiment=small", "--config-dir", "recipes")
-    assert "[2/2] sft" in done.stdout
-    return folder
+from commands import environment, run, small_corpus
 
 
 def test_the_pipeline_gathers_the_figures_of_its_stages(workplace: Path) -> None:
