@@ -34,6 +34,10 @@ install: $(VENV)/.installed ## Create .venv and install the package
 quickstart: $(VENV)/.installed ## Folk tunes in, a new tune out: pretrain, fine-tune, merge, evaluate, compose, engrave, play
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.pipeline +experiment=quickstart
 
+.PHONY: llama-cpp
+llama-cpp: $(VENV)/.installed-dev ## Compile llama.cpp (7 minutes), which some tests of GGUF files need and are skipped without
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama-cpp]'
+
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 Everything here reads names and JSON only: no tensor, no torch.
 """
 
+import errno
 import json
 import os
 import re
@@ -32,6 +33,8 @@ TOKENIZER_FILES = (
 )
 """Files that make up a tokenizer; the first two are complete vocabularies, one of them must be there."""
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What the system says of a disk, a file or a quota that is full."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HOW_TO_MAKE = "train one with python -m chatmusician.train, or merge an adapter with python -m chatmusician.merge"
 
@@ -232,7 +235,7 @@ def whole_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     left there is removed. With ``overwrite`` the old output is moved aside before and removed after.
 
     Raises:
-        UserError: as `check_output_folder`.
+        UserError: as `check_output_folder`; or the disk is full.
     """
     output = output.absolute()
     partial, old = output.with_name(f".{output.name}.partial"), output.with_name(f".{output.name}.old")
@@ -250,10 +253,15 @@ def whole_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
             output.rename(old)
         partial.rename(output)
         sync(output.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if old.exists() and not output.exists():
             old.rename(output)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(
+                f"{output} cannot be written ({error.strerror}): free some space or choose another place; nothing was "
+                "changed"
+            ) from error
         raise
     shutil.rmtree(old, ignore_errors=True)
 
