@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -163,6 +164,7 @@ class MergeAndExport(Callback):
     def _export(
         self, trainer: "Trainer", pl_module: "LightningModule", weights: Mapping[str, "Tensor"], output: Path
     ) -> None:
+        started = time.perf_counter()
         facts = self._facts(trainer, pl_module)
         step = trainer.global_step
         if self.weights == "best" and not weights:
@@ -180,7 +182,10 @@ class MergeAndExport(Callback):
         if report.agreement is not None:
             log.info("reloaded: %s", report.agreement)
         self._add_extras(report, facts)
-        content = {**report_as_json(report), "step": step, "facts": facts.card}
+        figures = export_figures(report, seconds=time.perf_counter() - started)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step)
+        content = {**report_as_json(report), "step": step, "figures": figures, "facts": facts.card}
         (output / REPORT).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
         log.info("exported %s", report.model)
 
@@ -237,6 +242,16 @@ class MergeAndExport(Callback):
             software={name: version(name) for name in LIBRARIES},
             metrics={name: float(value) for name, value in sorted(trainer.callback_metrics.items())},
         )
+
+
+def export_figures(report: ExportReport, *, seconds: float) -> dict[str, float]:
+    """What dashboards show of an export."""
+    size = sum(path.stat().st_size for path in report.model.iterdir() if path.is_file())
+    figures = {"export/seconds": round(seconds, 3), "export/bytes": float(size)}
+    if report.agreement is not None:
+        figures["export/max_logit_difference"] = report.agreement.max_abs_difference
+        figures["export/same_argmax"] = report.agreement.same_argmax
+    return figures
 
 
 def best_checkpoint(trainer: "Trainer") -> str:

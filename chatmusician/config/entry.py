@@ -27,6 +27,7 @@ import argparse
 import copy
 import functools
 import inspect
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,7 @@ def _job(body: Body) -> Body:
         from chatmusician.config.validation import validate
 
         validate(cfg)
+        logging.getLogger("torch").setLevel(logging.WARNING)  # Hydra logs at INFO, where torch tells of its caches
         return body(cfg)
 
     return job

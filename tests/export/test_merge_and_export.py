@@ -9,6 +9,7 @@ import torch
 from bases import MODULES, make_base
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
@@ -71,7 +72,7 @@ def fit(
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
-        logger=False,
+        logger=CSVLogger(folder, name="csv", version=""),
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
@@ -126,6 +127,9 @@ def test_lora_is_merged_with_its_base(
     assert report["merge"]["replaced"] == 1
     assert report["agreement"]["same_argmax"] == 1.0
     assert "train/loss" in report["facts"]["metrics"]
+    logged = (tmp_path / "csv" / "metrics.csv").read_text()
+    assert f"{report['figures']['export/bytes']}" in logged
+    assert report["figures"]["export/bytes"] > report["merge"]["bytes"]
     card = (output / "model" / "README.md").read_text()
     assert "+experiment=nano" in card
     assert "| reels | 5 | 99 |" in card
