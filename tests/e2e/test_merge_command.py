@@ -36,6 +36,17 @@ def test_figures_of_an_evaluation_come_into_the_card(workplace: Path) -> None:
     assert "dry run: would send" in done.stdout
 
 
+def test_a_gguf_file_and_its_modelfile_come_into_the_folder_and_the_card(workplace: Path) -> None:
+    done = run(workplace, "merge", "adapter=out/adapter", "output=for-llama", "check=false", "gguf=f16")
+    folder = workplace / "for-llama"
+    assert (folder / "model-f16.gguf").read_bytes()[:4] == b"GGUF"
+    assert (folder / "Modelfile").read_text().startswith("FROM ./model-f16.gguf\n")
+    assert "GB f16, vocabulary llama of 320 tokens" in done.stdout
+    assert "ollama create chatmusician -f Modelfile" in (folder / "README.md").read_text()
+    refused = run(workplace, "merge", "model=for-llama", "gguf=q9", status=1)
+    assert refused.stderr.startswith("error: kind=q9 is unknown: choose one of f32, f16, bf16, q8_0, ")
+
+
 def test_the_card_of_another_program_is_left_as_it_is(workplace: Path) -> None:
     run(workplace, "merge", "adapter=out/adapter", "output=foreign", "check=false")
     (workplace / "foreign" / "card.json").unlink()
