@@ -145,7 +145,8 @@ def _complete(cfg: DictConfig, folder: Path, card: CardFacts | None) -> Iterator
 def _figures(path: Path) -> dict[str, float]:
     """The figures in the metrics.json of an evaluation."""
     content = read_json(path)
-    figures = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
+    figures = {name: value for name, value in numbers.items() if not name.endswith("_s")}  # seconds are the machine's
     if not figures:
         raise UserError(f"evaluation={path} holds no figures: give the metrics.json of an evaluation")
     return figures

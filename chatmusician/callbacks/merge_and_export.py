@@ -31,7 +31,7 @@ from chatmusician.callbacks.throughput import Throughput
 from chatmusician.errors import UserError
 from chatmusician.export.checkpoints import EXPORT, open_checkpoint
 from chatmusician.export.fingerprints import fingerprint
-from chatmusician.export.folders import local_folder
+from chatmusician.export.folders import is_hub_id, local_folder
 from chatmusician.export.model_card import CardFacts, licence_of, write_model_card
 from chatmusician.export.saving import config_of
 from chatmusician.export.shards import MAX_SHARD_BYTES
@@ -240,7 +240,11 @@ class MergeAndExport(Callback):
             optimizer_steps=trainer.global_step,
             hardware=hardware(trainer),
             software={name: version(name) for name in LIBRARIES},
-            metrics={name: float(value) for name, value in sorted(trainer.callback_metrics.items())},
+            metrics={
+                name: float(value)
+                for name, value in sorted(trainer.callback_metrics.items())
+                if not name.startswith("throughput/")  # of the machine, not of the model
+            },
         )
 
 
@@ -314,10 +318,11 @@ def describe_adapter(config: Any) -> str:
 
 
 def base_name(path: str) -> str:
-    """What a card calls a base: its Hub id, else the name of its folder."""
-    from chatmusician.export.folders import is_hub_id
-
-    return path if is_hub_id(path) else Path(path).name
+    """What a card calls a base: its Hub id, else the name of its folder, ``nano_pretrain/model`` for one of a run."""
+    folder = Path(path)
+    if is_hub_id(path):
+        return path
+    return f"{folder.absolute().parent.name}/{folder.name}" if folder.name == "model" else folder.name
 
 
 def hardware(trainer: "Trainer") -> str:
