@@ -19,7 +19,7 @@ ALLOWED = {
     "export": {"errors", "data"},
     "generation": {"errors", "music", "data", "export"},
     "callbacks": {"errors", "music", "data", "modeling", "generation", "export"},
-    "evaluation": {"errors", "music", "data", "modeling", "generation"},
+    "evaluation": {"errors", "music", "data", "modeling", "export", "generation"},
 }
 """What each package may import, besides itself. Entry points and what they run may import everything."""
 

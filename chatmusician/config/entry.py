@@ -72,7 +72,8 @@ def _job(body: Body) -> Body:
         from chatmusician.config.validation import validate
 
         validate(cfg)
-        logging.getLogger("torch").setLevel(logging.WARNING)  # Hydra logs at INFO, where torch tells of its caches
+        for library in ("torch", "gguf"):  # Hydra logs at INFO, where these tell of caches and byte orders
+            logging.getLogger(library).setLevel(logging.WARNING)
         return body(cfg)
 
     return job

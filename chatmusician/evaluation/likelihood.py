@@ -1,45 +1,65 @@
 """How well a model predicts documents: bits per byte."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from chatmusician.data.documents import Document
-from chatmusician.data.packing import IGNORED, positions, targets
+from chatmusician.data.packing import IGNORED, TokenDocument, targets
 from chatmusician.data.tokenizers import DocumentTokenizer
-from chatmusician.modeling.loss import summed_loss
-from chatmusician.modeling.metrics import BitsPerByte
+from chatmusician.modeling.loss import hidden_states
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentBits:
+    """What it takes to predict one document."""
+
+    bits: float
+    bytes: int
 
 
 @torch.inference_mode()
-def bits_per_byte(model: Any, tokenizer: Any, documents: Sequence[Document], *, window: int, batch_size: int) -> float:
-    """Bits per byte of the documents, each read alone; longer ones than ``window`` tokens are split there.
+def document_bits(
+    model: Any, tokenizer: Any, documents: Sequence[Document], *, window: int, batch_size: int
+) -> list[DocumentBits]:
+    """Bits and bytes of each document, in their order, each read alone; longer ones than ``window`` tokens are split.
 
-    The end of a document, an EOS token, is predicted too: it costs bits and adds no byte.
+    The end of a document, an EOS token, is predicted too: it costs bits and adds no byte. Letters: B pieces, T tokens
+    of the longest, N trained positions, V vocabulary entries.
     """
     tokenize = DocumentTokenizer(tokenizer=tokenizer, seq_len=window, overlong="split", bos=False, eos=True)
-    pieces = sorted((piece for parts in tokenize(documents)[0] for piece in parts), key=lambda piece: len(piece.ids))
-    metric = BitsPerByte()
+    pieces = [(number, piece) for number, parts in enumerate(tokenize(documents)[0]) for piece in parts]
+    pieces.sort(key=lambda pair: len(pair[1].ids))
+    nats = np.zeros(len(documents))
     model.eval()
     for start in range(0, len(pieces), batch_size):
-        batch = pieces[start : start + batch_size]
-        longest = max(len(piece.ids) for piece in batch)
-        ids = np.zeros((len(batch), longest), dtype=np.int64)  # [B, T]
-        goals = np.full((len(batch), longest), IGNORED, dtype=np.int64)  # [B, T]
-        for row, piece in enumerate(batch):
-            length = len(piece.ids)
-            ids[row, :length] = piece.ids
-            goals[row, :length] = targets(piece.ids, piece.loss_mask)
-        restarts = np.stack([positions([len(piece.ids)], seq_len=longest) for piece in batch])  # [B, T]
-        nats, _ = summed_loss(
-            model,
-            {
-                "input_ids": torch.from_numpy(ids),
-                "targets": torch.from_numpy(goals),
-                "position_ids": torch.from_numpy(restarts),
-            },
-        )
-        metric.update(nats, torch.tensor(sum(piece.trained_bytes for piece in batch)))
-    return float(metric.compute())
+        numbers, batch = zip(*pieces[start : start + batch_size], strict=True)
+        np.add.at(nats, list(numbers), _nats(model, batch))
+    return [
+        DocumentBits(bits=float(cost) / math.log(2), bytes=document.trained_bytes)
+        for cost, document in zip(nats, documents, strict=True)
+    ]
+
+
+def _nats(model: Any, batch: Sequence[TokenDocument]) -> np.ndarray:
+    """Summed negative log likelihood of each piece, [B]."""
+    longest = max(len(piece.ids) for piece in batch)
+    ids = np.zeros((len(batch), longest), dtype=np.int64)  # [B, T]
+    goals = np.full((len(batch), longest), IGNORED, dtype=np.int64)  # [B, T]
+    for row, piece in enumerate(batch):
+        ids[row, : len(piece.ids)] = piece.ids
+        goals[row, : len(piece.ids)] = targets(piece.ids, piece.loss_mask)
+    positions = np.broadcast_to(np.arange(longest), ids.shape).copy()  # [B, T]; what is behind a piece is not looked at
+    tensors = {"input_ids": ids, "position_ids": positions}
+    inputs = {name: torch.from_numpy(value).to(model.device) for name, value in tensors.items()}
+    wanted = torch.from_numpy(goals).to(model.device)
+    trained = wanted != IGNORED  # [B, T]
+    logits = model.get_output_embeddings()(hidden_states(model, inputs)[trained])  # [N, V]
+    losses = F.cross_entropy(logits.float(), wanted[trained], reduction="none").double()  # [N]
+    summed = torch.zeros(len(batch), dtype=torch.float64, device=model.device)
+    return summed.index_add_(0, trained.nonzero()[:, 0], losses).cpu().numpy()

@@ -1,13 +1,9 @@
-"""The evaluate command: compose tunes from held-out prompts, measure them, and write down the figures.
+"""The evaluate command after its configuration was accepted: evaluate a model, compare evaluations, or hear them."""
 
-Writes into the run's folder ``answers.jsonl`` (every prompt with its answer and what was found in it) and
-``metrics.json`` (the figures), and prints the figures.
-"""
-
-import json
 import logging
-import random
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,91 +11,120 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from chatmusician.data.folk import FolkTasks, FolkTunes, melody_of
-from chatmusician.data.instructions import Example
-from chatmusician.data.shards import write_bytes, write_json
+from chatmusician.data.shards import write_bytes
 from chatmusician.errors import UserError
-from chatmusician.evaluation.composition import BarRate, CopiedRate, ParseRate
-from chatmusician.evaluation.likelihood import bits_per_byte
-from chatmusician.generation.generator import Generator
-from chatmusician.generation.loading import load_generator
-from chatmusician.music.checks import TuneCheck, check_tune
-from chatmusician.music.extraction import extract_tune
-from chatmusician.music.tunes import parse_tune
+from chatmusician.evaluation.comparison import difference_section, load_all
+from chatmusician.evaluation.gallery import save_pictures
+from chatmusician.evaluation.listening import ListeningTest, make_pairs, make_server
+from chatmusician.evaluation.parts import Part, Subject
+from chatmusician.evaluation.report import Section, render_html, render_markdown
+from chatmusician.evaluation.results import PartResult, load_part, save_part, save_results
+from chatmusician.evaluation.sections import sections_of
+from chatmusician.export.fingerprints import fingerprint
+from chatmusician.export.folders import local_folder
+from chatmusician.generation.loading import check_sources, load_generator, newest_export
 
 log = logging.getLogger(__name__)
 
+OUTPUTS = Path("outputs")
+VOTES = "votes.jsonl"
 
-def run(cfg: DictConfig) -> dict[str, float]:
-    """Evaluate as configured; the figures by name."""
+
+def run(cfg: DictConfig) -> None:
+    """Do what the configuration of the evaluate command says (see conf/evaluate.yaml)."""
     output = Path(HydraConfig.get().runtime.output_dir)
-    tasks: FolkTasks = instantiate(cfg.tasks)
-    tunes: FolkTunes = instantiate(cfg.tunes)
-    generator = load_generator(model=cfg.model, adapter=None, tokenizer=None, batch_size=cfg.batch_size)
-    examples = sample_examples(tasks, split=cfg.split, count=cfg.samples, seed=cfg.seed)
-    melodies = frozenset(tune.melody for tune in tunes.collections.tunes("train"))
-    started = time.perf_counter()
-    figures, rows = compose(generator, examples, melodies, decoding=instantiate(cfg.generation))
-    figures["generate_s"] = round(time.perf_counter() - started, 1)
-    figures["bits_per_byte"] = bits_per_byte(
-        generator.model,
-        generator.tokenizer,
-        list(tunes.documents(cfg.split)),
-        window=generator.window,
-        batch_size=cfg.batch_size,
-    )
-    figures = {name: round(value, 4) for name, value in figures.items()}
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_bytes(output / "answers.jsonl", lines.encode())
-    write_json(output / "metrics.json", figures)
+    if cfg.listen:
+        listen(cfg, output)
+    elif cfg.compare:
+        compare(cfg, output)
+    else:
+        evaluate(cfg, output)
+
+
+def evaluate(cfg: DictConfig, output: Path) -> dict[str, float]:
+    """Run the parts that are not finished, and write results and report; the figures by name."""
+    model = str(cfg.model) if cfg.model is not None else _newest()
+    check_sources(model=model, adapter=None, tokenizer=None)
+    folder = local_folder(model, option="model")
+    known = {"model": model, **asdict(fingerprint(folder))}
+    parts: dict[str, Part] = {name: instantiate(node) for name, node in cfg.parts.items() if node is not None}
+    if not parts:
+        raise UserError("parts is empty: choose what to evaluate, such as evaluation=quick")
+    subject: Subject | None = None
+    results: list[PartResult] = []
+    for number, (name, part) in enumerate(parts.items(), start=1):
+        settings = {"model": {key: known[key] for key in ("tensors", "shapes", "content")}, **part.describe()}
+        found = load_part(output, name, settings=settings)
+        if found is None:
+            log.info("[%d/%d] %s", number, len(parts), name)
+            subject = subject or _load(cfg, model)
+            started = time.perf_counter()
+            result = part.run(subject, name=name)
+            found = save_part(output, result, settings=settings, seconds=time.perf_counter() - started)
+        else:
+            log.info("[%d/%d] %s: done before", number, len(parts), name)
+        results.append(found)
+    figures = save_results(output, results, model=known)
+    write_report(output, f"Evaluation of {model}", sections_of({model: {part.part: part for part in results}}))
     for name, value in figures.items():
-        print(f"{name:16} {value}")
-    print(f"answers: {output / 'answers.jsonl'}")
+        print(f"{name:44} {value}")
+    print(f"report: {output / 'report.html'}")
     return figures
 
 
-def sample_examples(tasks: FolkTasks, *, split: str, count: int, seed: int) -> list[Example]:
-    """A seeded sample of the questions of a split.
-
-    Raises:
-        UserError: the split has fewer questions.
-    """
-    examples = list(tasks.examples(split))
-    if len(examples) < count:
-        raise UserError(f"samples={count}: the {split} split has only {len(examples)} questions of these tasks")
-    return random.Random(seed).sample(examples, count)
+def compare(cfg: DictConfig, output: Path) -> None:
+    """A report of several evaluations side by side."""
+    evaluations = load_all([str(folder) for folder in cfg.compare])
+    sections = [difference_section(evaluations), *sections_of(evaluations)]
+    write_report(output, f"Comparison of {', '.join(evaluations)}", sections)
+    print((output / "report.md").read_text())
+    print(f"report: {output / 'report.html'}")
 
 
-def compose(
-    generator: Generator, examples: list[Example], melodies: frozenset[str], *, decoding: Any
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Answer the questions and measure the tunes: figures by name, and a row for each answer."""
-    parse_rate, bar_rate, copied_rate = ParseRate(), BarRate(), CopiedRate(melodies=melodies)
-    rows: list[dict[str, Any]] = [{} for _ in examples]
-    questions = [example.question for example in examples]
-    for done, (index, answer) in enumerate(generator.answers(questions, decoding), start=1):
-        abc = extract_tune(answer.text).abc
-        check: TuneCheck | None = check_tune(abc) if abc is not None else None
-        melody = melody_of(parse_tune(abc)) if abc is not None and check is not None and check.parses else None
-        parse_rate.update(check)
-        bar_rate.update(check)
-        copied_rate.update(melody)
-        rows[index] = {
-            "task": examples[index].task,
-            "question": examples[index].question,
-            "answer": answer.text,
-            "parses": check is not None and check.parses,
-            "reason": check.reason if check is not None else "no tune in the answer",
-            "bars": check.bars if check is not None else 0,
-            "bars_right": check.bars_right if check is not None else 0,
-            "copied": melody is not None and melody in melodies,
-            "finished": answer.finished,
-        }
-        if done % 50 == 0:
-            log.info("%d of %d tunes composed", done, len(examples))
-    figures = {
-        "parse_rate": float(parse_rate.compute()),
-        "bar_rate": float(bar_rate.compute()),
-        "copied_rate": float(copied_rate.compute()),
-    }
-    return figures, rows
+def listen(cfg: DictConfig, output: Path) -> None:
+    """Serve a blind listening test of two evaluations until Ctrl-C, then tell the result."""
+    evaluations = load_all([str(folder) for folder in cfg.listen])
+    answers = {name: _tunes(name, parts) for name, parts in evaluations.items()}
+    if len(answers) != 2:
+        raise UserError(f"listen={list(cfg.listen)}: give two folders of evaluations")
+    first, second = answers
+    votes = Path(cfg.votes) if cfg.votes is not None else output / VOTES
+    test = ListeningTest(pairs=make_pairs(answers, seed=cfg.seed), models=(first, second), votes=votes)
+    with make_server(test, port=cfg.port) as server:
+        print(
+            f"listening test: http://127.0.0.1:{server.server_address[1]}  (votes: {votes}; Ctrl-C ends it)", flush=True
+        )
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    print(test.result())
+
+
+def write_report(output: Path, title: str, sections: list[Section]) -> None:
+    """Write report.md with its pictures, and report.html."""
+    output.mkdir(parents=True, exist_ok=True)
+    save_pictures(output, {picture.name: picture.png for section in sections for picture in section.pictures})
+    write_bytes(output / "report.md", render_markdown(title, sections).encode())
+    write_bytes(output / "report.html", render_html(title, sections).encode())
+
+
+def _tunes(name: str, parts: Mapping[str, PartResult]) -> list[Mapping[str, Any]]:
+    if "tunes" not in parts:
+        raise UserError(f"{name} has no part tunes: evaluate with it, such as evaluation=quick")
+    return [record for record in parts["tunes"].records if "bars" in record]
+
+
+def _newest() -> str:
+    found = newest_export(OUTPUTS)
+    if found is None:
+        raise UserError(
+            f"no model was given and {OUTPUTS}/ holds no export: give model=FOLDER, or train one with "
+            "python -m chatmusician.train"
+        )
+    return str(found)
+
+
+def _load(cfg: DictConfig, model: str) -> Subject:
+    generator = load_generator(model=model, device=cfg.device, dtype=cfg.dtype, batch_size=cfg.batch_size)
+    return Subject(generator=generator, model=model, batch_size=cfg.batch_size)

@@ -7,7 +7,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import pytest
 from commands import environment, run, small_corpus
 
 
@@ -40,18 +39,6 @@ def test_generation_answers_or_says_why_not(workplace: Path) -> None:
     done = run(workplace, "generate", *settings, "render=true", "prompt=Write a reel in G.")
     tune = workplace / "played" / "tune.abc"
     assert tune.exists() or "answer" in done.stderr or "tune" in done.stderr, done.stderr
-
-
-def test_evaluation_writes_every_answer_and_the_figures(workplace: Path) -> None:
-    collections = ("tasks.collections=[tunes.abc]", "tunes.collections=[tunes.abc]")
-    held_out = ("tasks.held_out=0.1", "tunes.held_out=0.1")
-    settings = ("model=out/model", "samples=8", "generation.max_new_tokens=40", "hydra.run.dir=figures")
-    run(workplace, "evaluate", *settings, *collections, *held_out)
-    figures = json.loads((workplace / "figures" / "metrics.json").read_text())
-    answers = [json.loads(line) for line in (workplace / "figures" / "answers.jsonl").read_text().splitlines()]
-    assert len(answers) == 8
-    assert figures["parse_rate"] == pytest.approx(sum(answer["parses"] for answer in answers) / 8)
-    assert 0 < figures["bits_per_byte"] < 8
 
 
 def test_ctrl_c_leaves_nothing_half_written(workplace: Path) -> None:
