@@ -34,9 +34,9 @@ install: $(VENV)/.installed ## Create .venv and install the package
 quickstart: $(VENV)/.installed ## Folk tunes in, a new tune out: pretrain, fine-tune, merge, evaluate, compose, engrave, play
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.pipeline +experiment=quickstart
 
-.PHONY: llama-cpp
-llama-cpp: $(VENV)/.installed-dev ## Compile llama.cpp (7 minutes), which some tests of GGUF files need and are skipped without
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama-cpp]'
+.PHONY: extras
+extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, and llama.cpp (compiled, 7 minutes)
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[eval,llama-cpp]'
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test

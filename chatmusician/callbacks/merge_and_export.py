@@ -17,10 +17,12 @@ import json
 import logging
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORT = "export.json"
+EVALUATION = "evaluation"
+"""The folder of the exported model's evaluation, and what its figures are logged under."""
 WEIGHTS = ("last", "best")
 LIBRARIES = ("chatmusician", "torch", "lightning", "transformers", "peft", "deepspeed")
 
@@ -62,6 +66,8 @@ class MergeAndExport(Callback):
         check: reload the merged model and compare its logits with base and adapter (memory of one float32 model).
         gguf: kind of a GGUF file to put beside the weights, such as f16 or q8_0; None for none.
         compose: a prompt; the exported model answers it, and the score is the picture of its card. None for none.
+        evaluate: overrides of ``chatmusician.evaluate``, such as ``+experiment=eval_quick``: the exported model is
+            evaluated so, in a process of its own, and the figures go to the loggers and the card. None for not at all.
         decoding: how the exported model draws tokens if it is not told otherwise; None for the paper's.
         recipe: name of the experiment, for the model card.
         base_name: what the model card calls the base; None for its Hub id or the name of its folder.
@@ -82,6 +88,7 @@ class MergeAndExport(Callback):
         check: bool = True,
         gguf: str | None = None,
         compose: str | None = None,
+        evaluate: Sequence[str] | None = None,
         decoding: Decoding | None = None,
         recipe: str | None = None,
         base_name: str | None = None,
@@ -96,6 +103,7 @@ class MergeAndExport(Callback):
         self.output, self.weights, self.every_n_steps = Path(output), weights, every_n_steps
         self.dtype, self.max_shard_bytes, self.check = dtype, max_shard_bytes, check
         self.gguf, self.compose, self.decoding = gguf, compose, decoding
+        self.evaluation = None if evaluate is None else list(evaluate)
         self.recipe, self.base_name = recipe, base_name
         self.base_license, self.data_license = base_license, data_license
         self._fingerprint: dict[str, Any] | None = None
@@ -181,16 +189,16 @@ class MergeAndExport(Callback):
         )
         if report.agreement is not None:
             log.info("reloaded: %s", report.agreement)
-        self._add_extras(report, facts)
-        figures = export_figures(report, seconds=time.perf_counter() - started)
+        evaluated = self._add_extras(report, facts)
+        figures = {**export_figures(report, seconds=time.perf_counter() - started), **evaluated}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
         content = {**report_as_json(report), "step": step, "figures": figures, "facts": facts.card}
         (output / REPORT).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
         log.info("exported %s", report.model)
 
-    def _add_extras(self, report: ExportReport, facts: ExportFacts) -> None:
-        """The GGUF file and the picture, and the card with both."""
+    def _add_extras(self, report: ExportReport, facts: ExportFacts) -> dict[str, float]:
+        """The GGUF file, the picture and the evaluation, and the card with all of them; the evaluation's figures."""
         if self.gguf is not None:
             from chatmusician.export.gguf_files import add_gguf
 
@@ -200,7 +208,15 @@ class MergeAndExport(Callback):
             problem = compose_picture(report.model, prompt=self.compose, decoding=self.decoding or Decoding())
             if problem is not None:
                 log.warning("the model card has no score: %s", problem)
-        write_model_card(report.model, facts.card_facts())
+        figures: dict[str, float] = {}
+        if self.evaluation is not None:
+            try:
+                figures = evaluate_folder(report.model, self.evaluation, output=report.model.parent / EVALUATION)
+            except UserError as error:
+                log.warning("the export is whole, but it was not evaluated: %s", error)
+        card = facts.card_facts()
+        write_model_card(report.model, replace(card, metrics={**card.metrics, **figures}))
+        return {f"{EVALUATION}/{name}": value for name, value in figures.items()}
 
     def _gather(self, trainer: "Trainer", pl_module: "LightningModule") -> dict[str, "Tensor"]:
         """The weights to export, on rank 0; every rank must call it."""
@@ -246,6 +262,22 @@ class MergeAndExport(Callback):
                 if not name.startswith("throughput/")  # of the machine, not of the model
             },
         )
+
+
+def evaluate_folder(model: Path, overrides: Sequence[str], *, output: Path) -> dict[str, float]:
+    """Evaluate a model folder with ``python -m chatmusician.evaluate``; its figures by name.
+
+    In a process of its own: it may take the memory that it needs, and a crash of it costs no training.
+
+    Raises:
+        UserError: it failed; its own message stands above.
+    """
+    arguments = [f"model={model.absolute()}", f"hydra.run.dir={output.absolute()}"]
+    done = subprocess.run([sys.executable, "-m", "chatmusician.evaluate", *overrides, *arguments], check=False)
+    if done.returncode:
+        raise UserError(f"chatmusician.evaluate {' '.join(overrides)} ended with status {done.returncode}")
+    figures: dict[str, float] = json.loads((output / "metrics.json").read_text())
+    return figures
 
 
 def export_figures(report: ExportReport, *, seconds: float) -> dict[str, float]:

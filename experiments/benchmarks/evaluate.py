@@ -1,9 +1,12 @@
 """Speed of the evaluation.
 
-    python experiments/benchmarks/evaluate.py [--rounds 3] [--questions 32]
+    python experiments/benchmarks/evaluate.py [--rounds 3] [--questions 32] [--model outputs/quickstart/model]
 
 Each figure is the work of one function, which says what it times. The last line is JSON:
 
+- ``eval_quick_s``: seconds of ``python -m chatmusician.evaluate +experiment=eval_quick`` on the nano model that the
+  quickstart left, start of the process and report included; left out where there is no such model;
+- ``quiz_per_minute``: questions of the theory quiz that one process makes in a minute, all topics and levels in turn;
 - ``mtb_speed_vs_one_by_one``: how many times as fast 5-shot multiple-choice questions are scored with common stretches
   computed once, as against one forward pass for each option; the median of the rounds' ratios.
 """
@@ -11,8 +14,12 @@ Each figure is the work of one function, which says what it times. The last line
 import argparse
 import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -21,10 +28,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns that each contender takes")
     parser.add_argument("--questions", type=int, default=32, help="multiple-choice questions in a turn")
+    parser.add_argument("--model", default="outputs/quickstart/model", help="the nano model that is evaluated")
     arguments = parser.parse_args()
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = quiz()
+    if Path(arguments.model).is_dir():
+        figures |= quick_evaluation(arguments.model)
     figures |= multiple_choice(rounds=arguments.rounds, questions=arguments.questions)
     print(json.dumps(figures))
+
+
+def quiz(count: int = 20_000) -> dict[str, float]:
+    """Questions for training, as many as ``count``."""
+    from chatmusician.music.theory.questions import generate
+
+    started = time.perf_counter()
+    made = sum(1 for _ in generate(seed=0, count=count))
+    return {"quiz_per_minute": round(60 * made / (time.perf_counter() - started))}
+
+
+def quick_evaluation(model: str) -> dict[str, float]:
+    """The whole command, from nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "chatmusician.evaluate", "+experiment=eval_quick"]
+        started = time.perf_counter()
+        subprocess.run([*command, f"model={model}", f"hydra.run.dir={folder}"], check=True)
+        return {"eval_quick_s": round(time.perf_counter() - started, 1)}
 
 
 def multiple_choice(*, rounds: int, questions: int) -> dict[str, float]:

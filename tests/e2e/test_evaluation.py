@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import environment, run
+from commands import environment, run, small_corpus
 
 QUESTIONS = Path(__file__).parents[1] / "evaluation" / "music_theory_questions.jsonl"
 SMALL = (
@@ -94,6 +94,21 @@ def test_evaluations_are_compared_in_pairs(workplace: Path) -> None:
     assert low <= difference <= high
     assert "| figure | figures | of-pretraining | real tunes | of |" in done.stdout
     assert (workplace / "comparison" / "report.html").exists()
+
+
+def test_a_run_evaluates_its_export_where_asked_to(workplace: Path) -> None:
+    asked = ["parts.tunes.tasks.collections=[tunes.abc]", "parts.tunes.tasks.held_out=0.1", "parts.tunes.samples=4"]
+    asked.append("decoding.max_new_tokens=20")
+    settings = ["+experiment=nano_sft", "data.directory=out/data/sft", "model.backbone.path=out/pretrain/model"]
+    settings += ["data.global_batch=4", "data.micro_batch=4", "trainer.max_steps=2", "trainer.val_check_interval=2"]
+    export = "callbacks.merge_and_export"
+    settings += [f"{export}.compose=null", f"{export}.evaluate={json.dumps(asked)}", "hydra.run.dir=self-evaluated"]
+    run(workplace, "train", *settings, *small_corpus("+"))
+    folder = workplace / "self-evaluated"
+    figure = json.loads((folder / "evaluation" / "metrics.json").read_text())["bits_per_byte"]
+    assert json.loads((folder / "export.json").read_text())["figures"]["evaluation/bits_per_byte"] == figure
+    assert f"| bits_per_byte | {figure:.4g} |" in (folder / "model" / "README.md").read_text()
+    assert str(figure) in (folder / "csv" / "metrics.csv").read_text()
 
 
 def test_listening_ends_with_the_result(workplace: Path, evaluated: Path) -> None:

@@ -374,8 +374,8 @@ def saying(tokenizer: PreTrainedTokenizerBase) -> Callable[[dict[str, str]], Gen
         learner = make_model(len(tokenizer), window=512).train()
         texts = [f"Human: {question} </s> Assistant: {answer} </s> " for question, answer in answers.items()]
         rows = [torch.tensor([tokenizer(text, add_special_tokens=False).input_ids]) for text in texts]
-        optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)
-        for _ in range(80):
+        optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-2)
+        for _ in range(25):
             optimizer.zero_grad()
             loss = sum(learner(input_ids=row, labels=row).loss for row in rows)
             loss.backward()
