@@ -22,11 +22,10 @@ from chatmusician.evaluation.results import PartResult, load_part, save_part, sa
 from chatmusician.evaluation.sections import sections_of
 from chatmusician.export.fingerprints import fingerprint
 from chatmusician.export.folders import local_folder
-from chatmusician.generation.loading import check_sources, load_generator, newest_export
+from chatmusician.generation.loading import check_sources, load_generator, model_or_newest
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = Path("outputs")
 VOTES = "votes.jsonl"
 
 
@@ -43,7 +42,7 @@ def run(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, float]:
     """Run the parts that are not finished, and write results and report; the figures by name."""
-    model = str(cfg.model) if cfg.model is not None else _newest()
+    model = model_or_newest(cfg.model)
     check_sources(model=model, adapter=None, tokenizer=None)
     folder = local_folder(model, option="model")
     known = {"model": model, **asdict(fingerprint(folder))}
@@ -113,16 +112,6 @@ def _tunes(name: str, parts: Mapping[str, PartResult]) -> list[Mapping[str, Any]
     if "tunes" not in parts:
         raise UserError(f"{name} has no part tunes: evaluate with it, such as evaluation=quick")
     return [record for record in parts["tunes"].records if "bars" in record]
-
-
-def _newest() -> str:
-    found = newest_export(OUTPUTS)
-    if found is None:
-        raise UserError(
-            f"no model was given and {OUTPUTS}/ holds no export: give model=FOLDER, or train one with "
-            "python -m chatmusician.train"
-        )
-    return str(found)
 
 
 def _load(cfg: DictConfig, model: str) -> Subject:

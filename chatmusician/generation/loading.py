@@ -6,6 +6,7 @@ said before torch is imported.
 
 import importlib.util
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+OUTPUTS = Path("outputs")
+"""Where training runs leave their exports, relative to the working directory."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,24 @@ def newest_export(outputs: Path) -> Path | None:
         config for config in outputs.glob("**/model/config.json") if next(config.parent.glob("*.safetensors"), None)
     ]
     return max(found, key=lambda config: config.stat().st_mtime).parent if found else None
+
+
+def model_or_newest(model: str | None) -> str:
+    """The model that was given, or else the newest export in the working directory's ``outputs``.
+
+    Raises:
+        UserError: none was given and there is none.
+    """
+    if model is not None:
+        return model
+    found = newest_export(OUTPUTS)
+    if found is None:
+        raise UserError(
+            f"no model was given and {OUTPUTS}/ holds no export: give model=FOLDER, or train one with "
+            "python -m chatmusician.train"
+        )
+    print(f"model={found} (the newest export)", file=sys.stderr, flush=True)
+    return str(found)
 
 
 def load_generator(

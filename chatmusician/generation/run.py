@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loading import check_sources, load_generator, newest_export
+from chatmusician.generation.loading import check_sources, load_generator, model_or_newest
 from chatmusician.generation.prompt_files import AnswerFile, AnswerRow, read_prompts
 from chatmusician.generation.prompting import Prompt, check_question
 
 if TYPE_CHECKING:
     from chatmusician.generation.generator import Answer, Generator, Pieces
 
-OUTPUTS = Path("outputs")
-"""Where training runs leave their exports, relative to the working directory."""
 ANSWERS_FILE = "answers.jsonl"
 ANSWER_SHARE = 4
 """In a conversation, at least one in this many tokens of the window is kept free for the answer."""
@@ -83,16 +81,7 @@ def _load(cfg: Any) -> "Generator":
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    model = cfg.model
-    if model is None:
-        found = newest_export(OUTPUTS)
-        if found is None:
-            raise UserError(
-                f"no model was given and {OUTPUTS}/ holds no export: give model=FOLDER, or train one with "
-                "python -m chatmusician.train"
-            )
-        model = str(found)
-        _remark(f"model={model} (the newest export)")
+    model = model_or_newest(cfg.model)
     check_sources(model=model, adapter=cfg.adapter, tokenizer=cfg.tokenizer)
     return load_generator(
         model=model,
