@@ -95,8 +95,8 @@ def _from_model(cfg: DictConfig) -> Iterator[str]:
     """A model folder gets what is asked for, and a new card where there is something to say about it."""
     folder = Path(cfg.model)
     check_model_folder(folder)
-    if not any(cfg[option] is not None for option in ("gguf", "compose", "evaluation", "upload")):
-        raise UserError(f"model={folder} is a model already: give gguf=, compose=, evaluation= or upload=")
+    if not any(cfg[option] is not None for option in ("gguf", "compose", "figures", "upload")):
+        raise UserError(f"model={folder} is a model already: give gguf=, compose=, figures= or upload=")
     yield from _complete(cfg, folder, read_card(folder))
 
 
@@ -134,7 +134,7 @@ def _complete(cfg: DictConfig, folder: Path, card: CardFacts | None) -> Iterator
     if card is None:
         yield f"{folder / CARD}: somebody else's card, left as it is"
     else:
-        figures = {} if cfg.evaluation is None else _figures(Path(cfg.evaluation))
+        figures = {} if cfg.figures is None else _figures(Path(cfg.figures))
         yield f"{write_model_card(folder, replace(card, metrics={**card.metrics, **figures}))}: the card"
     if cfg.upload is not None:
         from chatmusician.export.upload import upload_folder
@@ -148,7 +148,7 @@ def _figures(path: Path) -> dict[str, float]:
     numbers = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
     figures = {name: value for name, value in numbers.items() if not name.endswith("_s")}  # seconds are the machine's
     if not figures:
-        raise UserError(f"evaluation={path} holds no figures: give the metrics.json of an evaluation")
+        raise UserError(f"figures={path} holds no figures: give the metrics.json of an evaluation")
     return figures
 
 

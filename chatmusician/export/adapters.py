@@ -182,10 +182,15 @@ class AdapterReader:
         product = self._multiply(self._read(change.up), self._read(change.down))
         delta = product.T if change.embedding else product
         magnitude = None if change.magnitude is None else self._read(change.magnitude)
+        # Scaling by a power of two (the paper's 16 / 64) rounds nothing, so it may be fused with the sum.
+        exact = math.frexp(change.scaling)[0] == 0.5
 
         def rows(start: int, stop: int) -> "Tensor":
             value = base(start, stop)
-            value += delta[start:stop] * change.scaling
+            if exact:
+                value.add_(delta[start:stop], alpha=change.scaling)
+            else:
+                value += delta[start:stop] * change.scaling
             if magnitude is None:
                 return value
             if change.embedding:

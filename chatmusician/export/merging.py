@@ -16,6 +16,7 @@ larger ones, and the tokenizer must be the adapter's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,12 @@ class MergedTensors:
         def base(start: int, stop: int) -> "Tensor":
             return self._base.rows(stored, start, stop).to(torch.float32)
 
-        merged = self._adapter.changed(spec.name, base) if spec.name in self.merge.adapter.changes else base
+        if spec.name in self.merge.adapter.changes:
+            merged = self._adapter.changed(spec.name, base)
+        elif self.merge.stored[stored].dtype == spec.dtype:
+            merged = partial(self._base.rows, stored)  # as it is
+        else:
+            merged = base
 
         def rows(start: int, stop: int) -> "Tensor":
             value = merged(start, stop)

@@ -30,6 +30,8 @@ MAX_SHARD_BYTES = 2 * 10**9
 """Size of a shard file that is not exceeded unless one tensor alone is larger."""
 ALIGNMENT = 8
 """The header is padded with spaces so that the tensors start at a multiple of this many bytes."""
+FLUSH_BYTES = 1 << 28
+"""Bytes after which what was written is sent on to the disk, so that little is left for the end."""
 BLOCK_NUMBERS = 1 << 19
 """Numbers in a block of rows: 2 MB in float32, about what a core keeps in its cache while a block is computed."""
 
@@ -106,11 +108,11 @@ def write_shards(
     names = [WEIGHTS] if total == 1 else [f"model-{i:05d}-of-{total:05d}.safetensors" for i in range(1, total + 1)]
     require_room(folder, sum(spec.bytes for spec in specs))
     with block_threads() as pool, ThreadPoolExecutor(1) as flusher:
-        flushed = []
+        flushed: list[Future[None]] = []
         for name, shard in zip(names, shards, strict=True):
             with (folder / name).open("wb") as stream:
-                _write_shard(stream, shard, source, pool)
-            flushed.append(flusher.submit(sync, folder / name))  # while the next shard is computed
+                # Each time while what follows is computed.
+                flushed += [flusher.submit(sync, folder / name) for _ in _write_shard(stream, shard, source, pool)]
         wait(flushed)
     if total > 1:
         index = {
@@ -135,16 +137,20 @@ def require_room(folder: Path, size: int) -> None:
         )
 
 
-def _write_shard(stream: BinaryIO, shard: Sequence[Spec], source: Source, pool: Executor) -> None:
-    """Write one file: its header, then tensor after tensor by blocks of rows."""
+def _write_shard(stream: BinaryIO, shard: Sequence[Spec], source: Source, pool: Executor) -> Iterator[None]:
+    """Write one file: its header, then tensor after tensor by blocks of rows. Yields when there is much to flush."""
     header = _header(shard)
     os.truncate(stream.fileno(), len(header) + sum(spec.bytes for spec in shard))
     write_at(stream, header, 0)
     place = len(header)
+    flushed = 0
     before: list[Future[None]] = []
     for spec in shard:
         rows = source(spec)
         wait(before)
+        if place - flushed >= FLUSH_BYTES:
+            yield
+            flushed = place
         row_bytes = prod(spec.shape[1:]) * DTYPE_BYTES[spec.dtype]
         before = [
             pool.submit(_write_block, stream, place + start * row_bytes, spec, rows, start, stop)
@@ -152,6 +158,7 @@ def _write_shard(stream: BinaryIO, shard: Sequence[Spec], source: Source, pool: 
         ]
         place += spec.bytes
     wait(before)
+    yield
 
 
 @contextmanager

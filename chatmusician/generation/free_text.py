@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 TEXT_OPTIONS = (
     *("prompt", "prompts", "output", "model", "adapter", "tokenizer"),
-    *("base", "checkpoint", "compose", "evaluation", "upload"),
+    *("base", "checkpoint", "compose", "figures", "upload"),
 )
 """Options whose value is one text, whatever is in it."""
 

@@ -8,6 +8,7 @@ from chatmusician.config.composition import compose, search_path
 from chatmusician.config.paths import conf_dir
 from chatmusician.config.problems import ConfigError
 from chatmusician.config.recipes import read_header, recipe_paths
+from chatmusician.generation.free_text import quote_overrides
 
 COMMANDS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 
@@ -18,6 +19,14 @@ def test_the_recipe_says_how_to_run_it_and_composes(path):
     assert header.command in COMMANDS
     assert header.summary, f"{path}: the second line says in a comment what the recipe is"
     compose(header.command, header.arguments)
+
+
+def test_the_stages_of_a_pipeline_are_sound():
+    """Each is a command of its own, refused only once the stages before it have run."""
+    stages = compose("pipeline", ["+experiment=quickstart"]).pipeline.stages
+    assert len(stages) > 2
+    for stage in stages:
+        compose(stage.command, quote_overrides([*stage.overrides, f"hydra.run.dir={stage.folder}"]))
 
 
 def assert_sound_but_for_what_goes_with_it(command: str, overrides: list[str]) -> None:

@@ -31,7 +31,7 @@ def test_an_adapter_finds_its_base_by_itself(workplace: Path) -> None:
 def test_figures_of_an_evaluation_come_into_the_card(workplace: Path) -> None:
     run(workplace, "merge", "adapter=out/adapter", "output=evaluated", "check=false")
     (workplace / "figures.json").write_text('{"parse_rate": 0.975, "note": "by hand"}')
-    done = run(workplace, "merge", "model=evaluated", "evaluation=figures.json", "upload=someone/tunes")
+    done = run(workplace, "merge", "model=evaluated", "figures=figures.json", "upload=someone/tunes")
     assert "| parse_rate | 0.975 |" in (workplace / "evaluated" / "README.md").read_text()
     assert "dry run: would send" in done.stdout
 
@@ -52,7 +52,7 @@ def test_the_card_of_another_program_is_left_as_it_is(workplace: Path) -> None:
     (workplace / "foreign" / "card.json").unlink()
     (workplace / "foreign" / "README.md").write_text("# Mine\n")
     (workplace / "figures.json").write_text('{"parse_rate": 0.975}')
-    done = run(workplace, "merge", "model=foreign", "evaluation=figures.json")
+    done = run(workplace, "merge", "model=foreign", "figures=figures.json")
     assert "somebody else's card, left as it is" in done.stdout
     assert (workplace / "foreign" / "README.md").read_text() == "# Mine\n"
 
@@ -67,14 +67,14 @@ def test_the_card_of_another_program_is_left_as_it_is(workplace: Path) -> None:
         ),
         (["adapter=out/adapter"], "output= is missing: a model given as model= is completed where it lies"),
         (["model=out/model", "output=x"], "output=x goes with adapter= or checkpoint=: a model given as model= is"),
-        (["model=out/model"], "model=out/model is a model already: give gguf=, compose=, evaluation= or upload="),
+        (["model=out/model"], "model=out/model is a model already: give gguf=, compose=, figures= or upload="),
         (["adapter=nowhere", "output=x"], "adapter=nowhere does not exist"),
         (["checkpoint=nowhere", "output=x"], "checkpoint=nowhere does not exist"),
         (
             ["adapter=out/adapter", "base=out/model", "output=x"],
             "base=out/model is not the base that out/adapter was",
         ),
-        (["model=out/model", "evaluation=out/data/sft/.hydra.json"], ".hydra.json is missing"),
+        (["model=out/model", "figures=out/data/sft/.hydra.json"], ".hydra.json is missing"),
         (["model=out/model", "upload=tunes"], "upload=tunes is not a repository of the Hub"),
     ],
 )
