@@ -4,7 +4,8 @@
 
 Each product is computed in float32 and rounded once to the output dtype: adding a rounded product to a rounded
 weight, as a bfloat16 model in memory does, loses up to half a unit of the last place more. Blocks of about 2 MB pass
-through the processor's cache, one a thread, so memory holds neither the model nor a shard nor even a tensor of it.
+through the processor's cache, one a thread, so memory holds neither the model nor a shard: the largest things in it
+are the products B A of two modules, 180 MB each at LLaMA2-7B's shapes.
 
 *Tied embeddings.* A base with ``tie_word_embeddings`` stores one tensor that is both embedding and output head. An
 adapter that changed only one of them (or both differently) trained a model that is no longer tied: both are written
