@@ -20,6 +20,9 @@ from chatmusician.errors import UserError
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Saves to ``NAME.partial`` beside a checkpoint and renames: the one before stays until the new one is whole."""
 
+    def __init__(self) -> None:  # the base takes whatever it is given and uses none of it
+        super().__init__()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         """Write ``checkpoint`` to the local file ``path``.
 
