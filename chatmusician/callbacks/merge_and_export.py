@@ -111,12 +111,23 @@ class MergeAndExport(Callback):
         self._weights: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
-        """Take the base's fingerprint, and its licence from its card."""
+        """Take the base's fingerprint, and its licence from its card.
+
+        Raises:
+            UserError: on every rank, if rank 0 cannot read the base's folder.
+        """
         base_path: Any = pl_module.base_path
+        failure: str | None = None
         if trainer.is_global_zero and base_path is not None:
-            folder = local_folder(base_path, option="model.backbone.path")
-            self._fingerprint = asdict(fingerprint(folder))
-            self.base_license = self.base_license or licence_of(folder)
+            try:
+                folder = local_folder(base_path, option="model.backbone.path")
+                self._fingerprint = asdict(fingerprint(folder))
+                self.base_license = self.base_license or licence_of(folder)
+            except UserError as error:  # told to all ranks, which would wait for ever otherwise
+                failure = str(error)
+        failure = trainer.strategy.broadcast(failure)
+        if failure is not None:
+            raise UserError(failure)
 
     def on_save_checkpoint(self, trainer: "Trainer", pl_module: "LightningModule", checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what its weights belong to."""

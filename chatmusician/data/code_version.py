@@ -28,6 +28,20 @@ def code_version(modules: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def modules_of(*packages: str) -> tuple[str, ...]:
+    """The names of all modules in some packages, those in packages inside them included, in order."""
+    found = []
+    for package in packages:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ValueError(f"{package} is no package with source files")
+        folder = Path(spec.origin).parent
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found.append(".".join([package, *(part for part in parts if part != "__init__")]))
+    return tuple(sorted(found))
+
+
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

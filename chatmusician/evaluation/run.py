@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from chatmusician.data.code_version import code_version, modules_of
 from chatmusician.data.shards import write_bytes
 from chatmusician.errors import UserError
 from chatmusician.evaluation.comparison import difference_section, load_all
@@ -27,6 +28,8 @@ from chatmusician.generation.loading import check_sources, load_generator, model
 log = logging.getLogger(__name__)
 
 VOTES = "votes.jsonl"
+MEASURING = ("chatmusician.evaluation", "chatmusician.generation", "chatmusician.music")
+"""Packages whose code decides what is measured: a finished part of other code is done anew."""
 
 
 def run(cfg: DictConfig) -> None:
@@ -49,10 +52,12 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, float]:
     parts: dict[str, Part] = {name: instantiate(node) for name, node in cfg.parts.items() if node is not None}
     if not parts:
         raise UserError("parts is empty: choose what to evaluate, such as evaluation=quick")
+    known_by = {key: known[key] for key in ("tensors", "shapes", "content")}
+    code = code_version(modules_of(*MEASURING))
     subject: Subject | None = None
     results: list[PartResult] = []
     for number, (name, part) in enumerate(parts.items(), start=1):
-        settings = {"model": {key: known[key] for key in ("tensors", "shapes", "content")}, **part.describe()}
+        settings = {"model": known_by, "code": code, **part.describe()}
         found = load_part(output, name, settings=settings)
         if found is None:
             log.info("[%d/%d] %s", number, len(parts), name)

@@ -327,6 +327,9 @@ def _low_rank(
     down, up = PREFIX + module + end, PREFIX + module + (EMBEDDING_UP if embedding else UP)
     if up not in stored:
         raise UserError(f"{file} has {down} but not {up}: the adapter is incomplete, save it again")
+    for name in (down, up):
+        if len(stored[name].shape) != 2:
+            raise UserError(f"{file}: {name} has shape {list(stored[name].shape)}, not that of a matrix: save it again")
     (rank, width), (height, rank_of_up) = stored[down].shape, stored[up].shape
     if rank != rank_of_up:
         raise UserError(f"{file}: {down} has rank {rank} but {up} has rank {rank_of_up}: the files are mixed up")
@@ -340,6 +343,8 @@ def _low_rank(
         raise UserError(
             f"{file} {state} {magnitude} but {ADAPTER_CONFIG} says use_dora={settings.get('use_dora')}: save it again"
         )
+    if magnitude in stored and stored[magnitude].shape != (height,):
+        raise UserError(f"{file}: {magnitude} has shape {list(stored[magnitude].shape)}, but {up} has {height} rows")
     return LowRank(
         down=down,
         up=up,
@@ -366,8 +371,8 @@ def _replaced_rows(
     indices = settings.get("trainable_token_indices") or []
     if isinstance(indices, dict):
         indices = next((rows for key, rows in indices.items() if re.match(rf"(.*\.)?({key})$", module)), [])
-    count, width = stored[name].shape
-    if count != len(indices):
+    count, width = stored[name].shape if len(stored[name].shape) == 2 else (0, 0)
+    if count == 0 or count != len(indices):
         raise UserError(f"{file}: {name} has {count} rows but {ADAPTER_CONFIG} lists {len(indices)} trained tokens")
     base = PREFIX + module + TOKENS_BASE
     return ReplacedRows(name=name, rows=tuple(indices), width=width, base=base if base in stored else None)

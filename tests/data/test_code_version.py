@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatmusician.data.code_version import code_version
+from chatmusician.data.code_version import code_version, modules_of
 from chatmusician.data.folk import _RULES
 
 FIRST = '''"""What it does."""
@@ -38,6 +38,13 @@ def test_what_the_code_does_counts_and_not_how_it_is_described(
     importlib.invalidate_caches()
     code_version.cache_clear()
     assert (code_version(("first_rule",)) == code_version(("second_rule",))) is same
+
+
+def test_the_modules_of_a_package_are_all_of_them() -> None:
+    found = modules_of("chatmusician.data", "chatmusician.music")
+    assert {"chatmusician.data", "chatmusician.data.folk", "chatmusician.music.theory.topics.meters"} <= set(found)
+    assert all(find_spec(name) for name in found)
+    assert code_version(found) != code_version(found[1:])
 
 
 def test_the_rules_of_the_folk_corpus_are_all_that_it_imports() -> None:

@@ -205,6 +205,14 @@ def test_another_base_is_refused_by_its_numbers(tokenizer: PreTrainedTokenizerBa
     merge_adapter(base=other, adapter=tmp_path / "run" / "adapter", output=tmp_path / "out")  # the same, in shards
 
 
+def test_a_base_that_cannot_be_read_ends_the_run_at_its_start(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"nowhere has no model\.safetensors"):
+        fit(Module(with_lora(tokenizer), str(tmp_path / "nowhere")), tokenizer, tmp_path, tmp_path / "run")
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_the_best_checkpoint_is_exported_where_asked_for(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     """At this rate the loss is lowest before the third step has moved the weights."""
     model = make_base(len(tokenizer))

@@ -238,6 +238,7 @@ UP = DOWN.replace("lora_A", "lora_B")
             "but not base_model.model.model.norm.lora",
         ),
         ({DOWN.replace(".lora_A.weight", ".lora_magnitude_vector"): torch.ones(96)}, "says use_dora=False"),
+        ({DOWN: torch.ones(4)}, "up_proj.lora_A.weight has shape [4], not that of a matrix"),
         ({"base_model.model.model.norm.lora_scale": torch.ones(2)}, "is not part of LoRA or DoRA"),
     ],
 )
@@ -253,6 +254,15 @@ def test_an_adapter_that_does_not_fit_is_refused_by_the_tensor(
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "base"]
+
+
+def test_a_magnitude_of_another_length_is_refused(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair(use_dora=True)
+    file = pair.adapter / "adapter_model.safetensors"
+    name = DOWN.replace(".lora_A.weight", ".lora_magnitude_vector")
+    save_file({**load_file(file), name: torch.ones(95)}, file)
+    with pytest.raises(UserError, match=r"lora_magnitude_vector has shape \[95\], but .*lora_B.weight has 96 rows"):
+        merge_adapter(base=pair.base, adapter=pair.adapter, output=tmp_path / "out")
 
 
 def test_a_dtype_that_overflows_is_refused(make_pair: MakePair, tmp_path: Path) -> None:
