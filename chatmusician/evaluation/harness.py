@@ -1,7 +1,7 @@
 """MMLU and MusicTheoryBench through EleutherAI's lm-eval (the extra ``eval``), as a second opinion.
 
 MMLU runs as lm-eval ships it, 5-shot. MusicTheoryBench is not among its tasks; the files in ``harness_tasks`` add it,
-zero-shot and 5-shot, with the prompts of `chatmusician.evaluation.multiple_choice`. lm-eval scores a continuation
+zero-shot and 5-shot, with the prompts of `chatmusician.evaluation.choice_questions`. lm-eval scores a continuation
 given a context, and the paper scores whole strings, so the context is no more than what lm-eval needs before the first
 predicted token: nothing where the tokenizer adds a beginning-of-text token, else the text of the first token::
 
@@ -10,7 +10,7 @@ predicted token: nothing where the tokenizer adds a beginning-of-text token, els
     continuation        the following ... Answer: B          every token that has one before it
 
 The score of an option is then minus lm-eval's log likelihood over the number of tokens predicted: the same number as
-`chatmusician.evaluation.multiple_choice.score_options` gives, computed by other code, one pass for each option. Use
+`chatmusician.evaluation.choice_scores.score_options` gives, computed by other code, one pass for each option. Use
 that one to get results and this one to doubt them.
 """
 
@@ -23,15 +23,8 @@ from typing import Any
 
 from chatmusician.data.tokenizers import load_tokenizer
 from chatmusician.errors import UserError
-from chatmusician.evaluation.multiple_choice import (
-    ChoiceOutcome,
-    GroupResult,
-    adds_beginning,
-    fit_strings,
-    group_result,
-    group_results,
-    scored_outcome,
-)
+from chatmusician.evaluation.choice_questions import ChoiceOutcome, GroupResult, group_result, group_results
+from chatmusician.evaluation.choice_scores import adds_beginning, fit_strings, scored_outcome
 from chatmusician.evaluation.music_theory_bench import (
     DATASET,
     SEED,

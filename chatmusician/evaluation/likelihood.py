@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from chatmusician.data.documents import Document
 from chatmusician.data.packing import IGNORED, TokenDocument, targets
 from chatmusician.data.tokenizers import DocumentTokenizer
+from chatmusician.generation.generator import evaluating
 from chatmusician.modeling.loss import hidden_states
 
 
@@ -36,10 +37,10 @@ def document_bits(
     pieces = [(number, piece) for number, parts in enumerate(tokenize(documents)[0]) for piece in parts]
     pieces.sort(key=lambda pair: len(pair[1].ids))
     nats = np.zeros(len(documents))
-    model.eval()
-    for start in range(0, len(pieces), batch_size):
-        numbers, batch = zip(*pieces[start : start + batch_size], strict=True)
-        np.add.at(nats, list(numbers), _nats(model, batch))
+    with evaluating(model):
+        for start in range(0, len(pieces), batch_size):
+            numbers, batch = zip(*pieces[start : start + batch_size], strict=True)
+            np.add.at(nats, list(numbers), _nats(model, batch))
     return [
         DocumentBits(bits=float(cost) / math.log(2), bytes=document.trained_bytes)
         for cost, document in zip(nats, documents, strict=True)

@@ -6,7 +6,7 @@ its options, and the results are averaged, as in the paper; an interval is a boo
 questions it reaches about 9 points to either side, so that every published figure for reasoning but the best lies
 within the interval of guessing.
 
-Prompts, to the character, are made by `chatmusician.evaluation.multiple_choice.option_strings`; the sentence "Use the
+Prompts, to the character, are made by `chatmusician.evaluation.choice_questions.option_strings`; the sentence "Use the
 example below to answer the question that follows." is taken out of the stem, as the paper's evaluation does. Options
 that speak of each other ("both A and B") are shuffled like all others.
 """
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from chatmusician.errors import UserError
-from chatmusician.evaluation.multiple_choice import (
+from chatmusician.evaluation.choice_letters import answer_questions
+from chatmusician.evaluation.choice_questions import (
     LETTERS,
     ChoiceOutcome,
     ChoiceQuestion,
     GroupResult,
-    answer_questions,
     group_results,
-    score_questions,
     shuffled,
 )
+from chatmusician.evaluation.choice_scores import score_questions
 from chatmusician.generation.generator import Generator
 
 DATASET = "m-a-p/MusicTheoryBench"
@@ -274,7 +274,7 @@ def evaluate_by_likelihood(
     seed: int = SEED,
     batch_size: int = 16,
 ) -> BenchmarkResult:
-    """Ask by likelihood, as the paper does; see `chatmusician.evaluation.multiple_choice.score_questions`.
+    """Ask by likelihood, as the paper does; see `chatmusician.evaluation.choice_scores.score_questions`.
 
     Args:
         model: a causal model of transformers with full attention, or a PEFT model around one.
@@ -301,7 +301,7 @@ def evaluate_by_writing(
 ) -> BenchmarkResult:
     """Put the questions in the chat template and read the letters off greedy answers, zero-shot.
 
-    See `chatmusician.evaluation.multiple_choice.answer_questions`.
+    See `chatmusician.evaluation.choice_letters.answer_questions`.
 
     Raises:
         UserError: ``shuffles`` is below 1.

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chatmusician.evaluation.multiple_choice import (
+from chatmusician.evaluation.choice_letters import answer_questions
+from chatmusician.evaluation.choice_questions import (
     ChoiceOutcome,
     ChoiceQuestion,
     GroupResult,
-    answer_questions,
     group_result,
     group_results,
-    score_questions,
 )
+from chatmusician.evaluation.choice_scores import score_questions
 from chatmusician.evaluation.music_theory_bench import (
     DATASET,
     SEED,

@@ -105,7 +105,7 @@ class Generator:
         drawn_ids: list[list[int]] = [[] for _ in rows]
         started: dict[int, float] = {}
         before = time.perf_counter()
-        with _evaluating(self.model):
+        with evaluating(self.model):
             for step in decode_rows(self.model, rows, decoding, eos_ids=self.eos_ids, batch_size=self.batch_size):
                 now = time.perf_counter()
                 for drawn in step:
@@ -139,7 +139,7 @@ class Generator:
         ids: list[int] = []
         ended = False
         before = time.perf_counter()
-        with _evaluating(self.model):
+        with evaluating(self.model):
             for (drawn,) in decode_rows(self.model, [row], decoding, eos_ids=self.eos_ids, batch_size=1):
                 ids.append(drawn.token)
                 ended = drawn.ended
@@ -194,7 +194,7 @@ class Generator:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Eval mode, and back to the mode that each module was in: a model in training can be sampled."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -64,7 +64,8 @@ def multiple_choice(*, rounds: int, questions: int) -> dict[str, float]:
     import torch
     import torch.nn.functional as F
 
-    from chatmusician.evaluation.multiple_choice import option_strings, score_options
+    from chatmusician.evaluation.choice_questions import option_strings
+    from chatmusician.evaluation.choice_scores import score_options
 
     model, tokenizer = nano_model()
     examples = made_up_questions(5, seed=0)
@@ -111,7 +112,7 @@ def nano_model() -> tuple[Any, Any]:
     import torch
 
     from chatmusician.data.tokenizers import train_bpe
-    from chatmusician.evaluation.multiple_choice import question_text
+    from chatmusician.evaluation.choice_questions import question_text
     from chatmusician.modeling.backbone import NewLlama
 
     torch.manual_seed(0)
@@ -125,7 +126,7 @@ def made_up_questions(count: int, *, seed: int) -> list[Any]:
     """Questions about made-up tunes, of a few lines each."""
     import random
 
-    from chatmusician.evaluation.multiple_choice import ChoiceQuestion
+    from chatmusician.evaluation.choice_questions import ChoiceQuestion
 
     draw = random.Random(seed)
     questions = []

@@ -6,8 +6,9 @@ import pytest
 from test_multiple_choice import make_model, make_tokenizer
 
 from chatmusician.errors import UserError
+from chatmusician.evaluation.choice_questions import option_strings
+from chatmusician.evaluation.choice_scores import encode_strings
 from chatmusician.evaluation.harness import TASKS_BY_SHOTS, evaluate_mmlu, evaluate_music_theory_bench
-from chatmusician.evaluation.multiple_choice import encode_strings, option_strings
 from chatmusician.evaluation.music_theory_bench import evaluate_by_likelihood, load_benchmark
 from chatmusician.export.saving import save_model_folder
 

@@ -8,23 +8,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.data.tokenizers import train_bpe
 from chatmusician.errors import UserError
-from chatmusician.evaluation import multiple_choice
-from chatmusician.evaluation.multiple_choice import (
+from chatmusician.evaluation import choice_scores
+from chatmusician.evaluation.choice_letters import answer_letters, answer_questions, read_letter
+from chatmusician.evaluation.choice_questions import (
     ChoiceOutcome,
     ChoiceQuestion,
-    answer_letters,
-    answer_questions,
-    encode_strings,
-    fit_strings,
     group_result,
     group_results,
     option_strings,
-    read_letter,
-    score_options,
-    score_questions,
     shuffled,
     written_prompt,
 )
+from chatmusician.evaluation.choice_scores import encode_strings, fit_strings, score_options, score_questions
 from chatmusician.generation.generator import Generator
 
 LINES = [
@@ -202,7 +197,7 @@ def test_logits_in_portions_change_nothing(
 ) -> None:
     prompts = [option_strings(question) for question in many_questions()]
     whole = score_options(model, tokenizer, prompts)
-    monkeypatch.setattr(multiple_choice, "LOGITS_AT_ONCE", 7 * len(tokenizer))
+    monkeypatch.setattr(choice_scores, "LOGITS_AT_ONCE", 7 * len(tokenizer))
     np.testing.assert_allclose(score_options(model, tokenizer, prompts), whole, rtol=0, atol=1e-6)
 
 

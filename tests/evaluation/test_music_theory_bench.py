@@ -11,7 +11,8 @@ from test_multiple_choice import make_model, make_tokenizer, straight
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.errors import UserError
-from chatmusician.evaluation.multiple_choice import encode_strings, option_strings
+from chatmusician.evaluation.choice_questions import option_strings
+from chatmusician.evaluation.choice_scores import encode_strings
 from chatmusician.evaluation.music_theory_bench import (
     PUBLISHED,
     Benchmark,

@@ -1,12 +1,9 @@
-"""Questions with four options, and the two ways of finding out which one a model takes.
+"""Questions with four options, by likelihood, as the paper asks them.
 
-*By likelihood*, as the paper does: the question is written out four times, each time with another letter after
-``Answer: ``, and the string with the lowest mean cross-entropy, over the whole of it, is the model's choice
-(`score_questions`, `score_options`). *By what it writes*, as people would use it: the question is put, the model
-answers greedily, and the letter is read off by a fixed rule (`answer_questions`, `answer_letters`, `read_letter`).
-
-The four strings of a question are the same but for their last token or tokens, and the strings of a five-shot run
-begin with the same examples. Each stretch that is common is computed once and its keys and values are kept:
+A question is written out four times, each time with another letter after ``Answer: ``, and the string with the lowest
+mean cross-entropy, over the whole of it, is the model's choice. The four strings are the same but for their last token
+or tokens, and the strings of a five-shot run begin with the same examples. Each stretch that is common is computed once
+and its keys and values are kept:
 
     hint, examples                                  once for a batch of questions
         question 1, its options, "Answer:"          once for a question
@@ -25,11 +22,8 @@ Letters: Q questions, N rows that are read together, T tokens, P tokens read bef
 tokens that are predicted at a time.
 """
 
-import random
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,263 +34,14 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from chatmusician.errors import UserError
-from chatmusician.evaluation.intervals import Interval, bootstrap_mean
-from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.generator import Generator
+from chatmusician.evaluation.choice_questions import LETTERS, ChoiceOutcome, ChoiceQuestion, option_strings
+from chatmusician.generation.generator import evaluating
 from chatmusician.generation.llama_step import STATIC_ROPE
-from chatmusician.generation.prompting import Prompt
-
-LETTERS = "ABCD"
-
-HINT = (
-    "Read the following questions from the four options (A, B, C and D) given in each question. Choose the best option."
-)
-"""The first line of every prompt; examples come after it and do not repeat it."""
-
-ANSWER_TOKENS = 64
-"""How long a written answer may be, in tokens: room for a sentence around the letter."""
 
 LOGITS_AT_ONCE = 2**26
 """Logits held in memory at a time (256 MiB in float32): 2,097 tokens of a vocabulary of 32,000."""
 
 Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChoiceQuestion:
-    """A question with four options.
-
-    Raises:
-        ValueError: there are not four options, or the answer is not the position of one.
-    """
-
-    question_id: str
-    """Distinct among the questions that are asked together."""
-    group: str
-    """What results are reported by, such as a subject."""
-    stem: str
-    abc: str | None
-    """A score in ABC that the stem speaks of."""
-    options: tuple[str, str, str, str]
-    answer: int
-    """Position of the right option, 0 to 3."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no question."""
-        if len(self.options) != len(LETTERS) or not 0 <= self.answer < len(LETTERS):
-            raise ValueError(f"question {self.question_id!r} needs four options and an answer from 0 to 3")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChoiceOutcome:
-    """What became of a question that was asked once."""
-
-    question_id: str
-    group: str
-    answer: int
-    """Position of the right option."""
-    answered: bool
-    """Whether the question fitted the model's window. One that did not is neither right nor wrong."""
-    chosen: int | None
-    """Position of the option taken; None where it is not answered, or where no letter can be read."""
-    scores: tuple[float, float, float, float] | None = None
-    """Mean cross-entropy of each option's string in nats per token, in the order shown; None for a written answer."""
-    text: str | None = None
-    """The written answer; None where options were scored."""
-    examples: int = 0
-    """Worked examples that the prompt held."""
-
-    @property
-    def right(self) -> bool:
-        """Whether the right option was taken."""
-        return self.chosen == self.answer
-
-    @property
-    def unreadable(self) -> bool:
-        """Whether the model wrote something that names no letter: wrong, and counted."""
-        return self.answered and self.chosen is None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields by name, with letters for positions."""
-        return asdict(self) | {
-            "answer": LETTERS[self.answer],
-            "chosen": None if self.chosen is None else LETTERS[self.chosen],
-            "right": self.right,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupResult:
-    """How many questions of a group were answered right. A question may have been asked several times."""
-
-    group: str
-    questions: int
-    asked: int
-    """Questions times how often each was asked."""
-    not_answered: int
-    """Times that a question did not fit the window, even without examples; not part of the accuracy."""
-    unreadable: int
-    """Times that the answer named no letter; part of the accuracy, as wrong."""
-    accuracy: Interval | None
-    """Mean over the questions that were answered of the share of times that they were answered right, with the
-    bootstrap interval over questions. None where none was answered."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
-
-
-def question_text(question: ChoiceQuestion) -> str:
-    """Stem, score and options, a line each; what comes before ``Answer:``."""
-    score = [question.abc.strip("\n")] if question.abc else []
-    options = [f"{letter}. {option}" for letter, option in zip(LETTERS, question.options, strict=True)]
-    return "\n".join([question.stem, *score, *options])
-
-
-def option_strings(question: ChoiceQuestion, examples: Sequence[ChoiceQuestion] = ()) -> list[str]:
-    """The four strings whose likelihood is compared: hint, worked examples, question, and ``Answer: A`` to ``D``."""
-    worked = [f"{question_text(example)}\nAnswer: {LETTERS[example.answer]}" for example in examples]
-    text = "\n".join([HINT, *worked, question_text(question), "Answer:"])
-    return [f"{text} {letter}" for letter in LETTERS]
-
-
-def written_prompt(question: ChoiceQuestion) -> str:
-    """The question as it is put to a model that is to write its answer: hint, stem, score and options."""
-    return f"{HINT}\n{question_text(question)}"
-
-
-def shuffled(question: ChoiceQuestion, *, seed: int, number: int) -> tuple[ChoiceQuestion, tuple[int, ...]]:
-    """Shuffle ``number`` of a question's options, and the old position of the option at each new one.
-
-    It is a function of seed, number and question id alone: not of the other questions, nor of their order.
-    """
-    order = list(range(len(LETTERS)))
-    random.Random(f"{seed}/{number}/{question.question_id}").shuffle(order)
-    first, second, third, fourth = (question.options[old] for old in order)
-    changed = ChoiceQuestion(
-        question_id=question.question_id,
-        group=question.group,
-        stem=question.stem,
-        abc=question.abc,
-        options=(first, second, third, fourth),
-        answer=order.index(question.answer),
-    )
-    return changed, tuple(order)
-
-
-def group_results(outcomes: Iterable[ChoiceOutcome]) -> tuple[GroupResult, ...]:
-    """Results by group, in the order in which the groups first appear."""
-    groups: dict[str, list[ChoiceOutcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(outcome.group, []).append(outcome)
-    return tuple(group_result(group, members) for group, members in groups.items())
-
-
-def group_result(group: str, outcomes: Sequence[ChoiceOutcome]) -> GroupResult:
-    """The result of these outcomes as one group."""
-    answered: dict[str, list[bool]] = {}
-    for outcome in outcomes:
-        if outcome.answered:
-            answered.setdefault(outcome.question_id, []).append(outcome.right)
-    shares = [sum(times) / len(times) for times in answered.values()]
-    return GroupResult(
-        group=group,
-        questions=len({outcome.question_id for outcome in outcomes}),
-        asked=len(outcomes),
-        not_answered=sum(not outcome.answered for outcome in outcomes),
-        unreadable=sum(outcome.unreadable for outcome in outcomes),
-        accuracy=bootstrap_mean(shares) if shares else None,
-    )
-
-
-# -- by what the model writes
-
-
-_LETTER = r"[\s\"'`*_(\[]*([ABCD])"
-_OPENING = re.compile(rf"{_LETTER}[\"'`*_]*(?:[.:)\]](?![A-Z]\b)|[ \t]*(?:\n|$))")
-_LISTED = re.compile(r"^[\s(*]*([ABCD])[.:)]", re.MULTILINE)
-_STATEMENT = re.compile(
-    r"\b(?i:answer|(?:correct|best) (?:option|choice))(?:(?i: is):?|:)(?i: option| choice)?"
-    rf"{_LETTER}(?![\w'#♯♭])(?![\s-]+(?i:major|minor|flat|sharp|natural)\b)"
-)
-
-
-def read_letter(text: str) -> int | None:
-    """The option that a written answer names: 0 to 3, or None.
-
-    In this order, and with capital letters only:
-
-    1. The answer opens with a letter that a full stop, colon or bracket follows, or that stands alone on its line:
-       ``B``, ``B. The fifth``, ``(B)``, ``**B**``. An answer that lists several options so is not read by this rule.
-    2. The last statement of the form "answer is B", "Answer: B", "correct (or best) option (or choice) is B".
-
-    Nothing else counts. In music a capital letter is mostly a note, a key or a chord ("The answer is C major", "A minor
-    third", "D.C. al fine").
-
-    >>> [read_letter(text) for text in ("B. Dominant", "I think the answer is (C).", "A minor third", "It is D major")]
-    [1, 2, None, None]
-    """
-    opening = _OPENING.match(text)
-    if opening and len(set(_LISTED.findall(text))) <= 1:
-        return LETTERS.index(opening[1])
-    statements = _STATEMENT.findall(text)
-    return LETTERS.index(statements[-1]) if statements else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LetterAnswer:
-    """A written answer and the letter in it."""
-
-    text: str | None
-    """None where the prompt leaves no room in the model's window: it was not answered."""
-    letter: int | None
-    """Position of the option named; None where there is no answer, or no letter in it (see `read_letter`)."""
-
-
-def answer_letters(
-    generator: Generator, prompts: Sequence[str | Prompt], *, max_new_tokens: int = ANSWER_TOKENS
-) -> list[LetterAnswer]:
-    """Greedy answers to ``prompts``, in their order, with the letters read from them.
-
-    Args:
-        generator: the model.
-        prompts: questions, which are put into the chat template, or `Prompt`s.
-        max_new_tokens: where an answer is cut.
-    """
-    decoding = Decoding(temperature=0.0, repetition_penalty=1.0, min_new_tokens=0, max_new_tokens=max_new_tokens)
-    fitting = [i for i, prompt in enumerate(prompts) if len(generator.prompt_ids(prompt)) < generator.window]
-    texts: dict[int, str] = {}
-    for position, answer in generator.answers([prompts[i] for i in fitting], decoding):
-        texts[fitting[position]] = answer.text
-    return [
-        LetterAnswer(text=texts[i], letter=read_letter(texts[i]))
-        if i in texts
-        else LetterAnswer(text=None, letter=None)
-        for i in range(len(prompts))
-    ]
-
-
-def answer_questions(
-    generator: Generator, questions: Sequence[ChoiceQuestion], *, max_new_tokens: int = ANSWER_TOKENS
-) -> list[ChoiceOutcome]:
-    """Put ``questions`` to a model that writes its answers; see `answer_letters`."""
-    answers = answer_letters(
-        generator, [written_prompt(question) for question in questions], max_new_tokens=max_new_tokens
-    )
-    return [
-        ChoiceOutcome(
-            question_id=question.question_id,
-            group=question.group,
-            answer=question.answer,
-            answered=answer.text is not None,
-            chosen=answer.letter,
-            text=answer.text,
-        )
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-
-
-# -- by likelihood
 
 
 def encode_strings(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
@@ -435,7 +180,7 @@ def _score(model: Any, questions: Sequence[Sequence[Ids]], *, batch_size: int) -
     jobs.sort(key=lambda job: (len(job.head), job.head, job.endings))
     scores = np.full((len(questions), len(LETTERS)), np.nan)
     size = batch_size if sharing else 1
-    with torch.inference_mode(), _evaluating(model):
+    with torch.inference_mode(), evaluating(model):
         for start in range(0, len(jobs), size):
             batch = jobs[start : start + size]
             places = [place for job in batch for place in job.places]
@@ -555,15 +300,3 @@ def _summed_nats(model: Any, hidden: Tensor, ids: Tensor, inside: Tensor) -> Ten
     ]
     rows = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)[inside].cpu()
     return torch.zeros(len(ids), dtype=torch.float64).index_add(0, rows, torch.cat(pieces))
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Eval mode, and back to the mode that each module was in: a model in training can be asked too."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
