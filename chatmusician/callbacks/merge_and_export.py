@@ -15,13 +15,10 @@ interrupted reaches neither of the last two hooks and exports nothing.
 
 import json
 import logging
-import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,17 +26,19 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
+from chatmusician.callbacks.run_facts import adapter_config, base_name, describe_adapter, hardware, is_peft
 from chatmusician.callbacks.throughput import Throughput
 from chatmusician.errors import UserError
 from chatmusician.export.checkpoints import EXPORT, open_checkpoint
 from chatmusician.export.fingerprints import fingerprint
-from chatmusician.export.folders import is_hub_id, local_folder
+from chatmusician.export.folders import local_folder
 from chatmusician.export.model_card import CardFacts, licence_of, write_model_card
 from chatmusician.export.saving import config_of
 from chatmusician.export.shards import MAX_SHARD_BYTES
 from chatmusician.export.trained import ExportFacts, ExportReport, export_trained, report_as_json
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.picture import compose_picture
+from chatmusician.strategies.gathering import gathered
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -232,7 +231,7 @@ class MergeAndExport(Callback):
     def _gather(self, trainer: "Trainer", pl_module: "LightningModule") -> dict[str, "Tensor"]:
         """The weights to export, on rank 0; every rank must call it."""
         model: Any = pl_module.model
-        needs_base = not _is_peft(model) or pl_module.base_path is None
+        needs_base = not is_peft(model) or pl_module.base_path is None
         names = [name for name, p in model.named_parameters() if needs_base or p.requires_grad]
         return gathered(model, names, keep=trainer.is_global_zero)
 
@@ -242,7 +241,7 @@ class MergeAndExport(Callback):
         decoding = None if self.decoding is None else self.decoding.for_transformers()
         return ExportFacts(
             model_config=config_of(model),
-            adapter_config=adapter_config(model) if _is_peft(model) else None,
+            adapter_config=adapter_config(model) if is_peft(model) else None,
             base=pl_module.base_path,  # type: ignore[arg-type]  # a property of ours
             base_fingerprint=self._fingerprint,
             tokenizer=str(datamodule.tokenizer_folder.absolute()),
@@ -260,7 +259,7 @@ class MergeAndExport(Callback):
             base_license=self.base_license,
             data_license=self.data_license,
             recipe=self.recipe,
-            adapter=describe_adapter(model.peft_config["default"]) if _is_peft(model) else None,
+            adapter=describe_adapter(model.peft_config["default"]) if is_peft(model) else None,
             sources=training["sources"],
             tokens_per_epoch=training["trained_tokens"],
             trained_tokens=None if throughput is None else throughput.trained_tokens,
@@ -312,72 +311,3 @@ def best_checkpoint(trainer: "Trainer") -> str:
     if not path:
         raise UserError("weights=best, but no checkpoint was judged: set callbacks.checkpoint.monitor, or weights=last")
     return str(path)
-
-
-def gathered(model: Any, names: Sequence[str], *, keep: bool) -> dict[str, "Tensor"]:
-    """The named parameters of ``model``, whole and on the CPU.
-
-    Under ZeRO-3 a parameter is in pieces on all ranks: every rank must call this with the same names. Ranks without
-    ``keep`` get an empty result and hold one whole parameter at a time.
-    """
-    parameters = dict(model.named_parameters())
-    found = {}
-    for name in names:
-        with _whole(parameters[name]) as parameter:
-            if keep:
-                value = parameter.detach().cpu()
-                found[name] = value.clone() if hasattr(parameter, "ds_id") else value  # the whole one is freed again
-    return found
-
-
-@contextmanager
-def _whole(parameter: Any) -> Iterator[Any]:
-    if not hasattr(parameter, "ds_id"):
-        yield parameter
-        return
-    from deepspeed import zero
-
-    with zero.GatheredParameters([parameter]):
-        yield parameter
-
-
-def adapter_config(model: Any) -> dict[str, Any]:
-    """The content of adapter_config.json, as PEFT would write it."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        model.peft_config["default"].save_pretrained(folder)
-        config: dict[str, Any] = json.loads((Path(folder) / "adapter_config.json").read_text())
-    return config
-
-
-def describe_adapter(config: Any) -> str:
-    """One line on a LoRA configuration, for the model card."""
-    targets = config.target_modules
-    modules = targets if isinstance(targets, str) else " ".join(sorted(targets))
-    kind = ("rs" if config.use_rslora else "") + ("DoRA" if config.use_dora else "LoRA")
-    whole = f", and whole: {' '.join(sorted(config.modules_to_save))}" if config.modules_to_save else ""
-    return f"{kind} of rank {config.r}, alpha {config.lora_alpha}, on {modules}{whole}"
-
-
-def base_name(path: str) -> str:
-    """What a card calls a base: its Hub id, else the name of its folder, ``nano_pretrain/model`` for one of a run."""
-    folder = Path(path)
-    if is_hub_id(path):
-        return path
-    return f"{folder.absolute().parent.name}/{folder.name}" if folder.name == "model" else folder.name
-
-
-def hardware(trainer: "Trainer") -> str:
-    """What the run ran on: ``8 x NVIDIA A100-SXM4-80GB``, ``CPU, 2 cores``."""
-    import torch
-
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
-    processes = f"{trainer.world_size} processes on " if trainer.world_size > 1 else ""
-    return f"{processes}{os.cpu_count()} cores, {platform.machine()}, no GPU"
-
-
-def _is_peft(model: Any) -> bool:
-    return hasattr(model, "peft_config") and hasattr(model, "get_base_model")

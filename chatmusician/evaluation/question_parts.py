@@ -1,12 +1,11 @@
 """Parts of an evaluation that ask questions with four options: the theory quiz, MusicTheoryBench and MMLU."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatmusician.evaluation.choice_letters import answer_questions
 from chatmusician.evaluation.choice_questions import (
-    ChoiceOutcome,
     ChoiceQuestion,
     GroupResult,
     group_result,
@@ -80,7 +79,7 @@ class TheoryQuiz:
         for way, outcomes in scored.items():
             prefix = f"{name}/{way}".rstrip("/")
             levels = [
-                _regrouped(outcome, f"level {question.level}")
+                replace(outcome, group=f"level {question.level}")
                 for outcome, question in zip(outcomes, asked, strict=True)
             ]
             groups = [
@@ -109,12 +108,6 @@ def as_choice(question: Question) -> ChoiceQuestion:
         abc=question.abc,
         options=question.options,
         answer=question.answer,
-    )
-
-
-def _regrouped(outcome: ChoiceOutcome, group: str) -> ChoiceOutcome:
-    return ChoiceOutcome(
-        **{field: getattr(outcome, field) for field in outcome.__dataclass_fields__ if field != "group"}, group=group
     )
 
 

@@ -11,25 +11,20 @@ PEFT's names map to the base's by these rules, with X a module and s = alpha / r
     base_model.model.{X}.token_adapter.trainable_tokens_delta [k, d]      k rows of W_X are these
     base_model.model.{X}.base_layer.weight         W_X before all this: an embedding that was resized
 
-Everything is computed in float32 in PEFT's own order, so that the result is PEFT's to the bit: the product B A whole,
-since a library for matrices may sum a block of it in another order, and the rest by blocks of rows. Variants of LoRA
-with another formula are refused rather than merged wrongly. DoRA: Liu et al. 2024, arXiv 2402.09353, equation 5.
+`chatmusician.export.adapter_rows` computes them. Variants of LoRA with another formula are refused rather than merged
+wrongly. DoRA: Liu et al. 2024, arXiv 2402.09353, equation 5.
 """
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatmusician.errors import UserError
 from chatmusician.export.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter_folder, read_json
-from chatmusician.export.reading import DTYPE_BYTES, StoredTensor, TensorReader, is_finite, stored_tensors
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from chatmusician.export.reading import DTYPE_BYTES, StoredTensor, stored_tensors
 
 PREFIX = "base_model.model."
 
@@ -139,96 +134,6 @@ class Adapter:
     """Whether a change of the embedding was trained as a change of a tied output head too."""
     base: str | None
     """What the adapter was trained on: a Hub id, or a folder on the machine that trained it."""
-
-
-BaseRows = Callable[[int, int], "Tensor"]
-"""Gives rows ``start`` to ``stop`` of a tensor of the base in float32, to be overwritten."""
-
-
-class AdapterReader:
-    """Applies an adapter's changes to the base. A context manager that closes the adapter's file."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self.adapter = adapter
-        self._reader = TensorReader(adapter.stored)
-        self._products: list[Tensor] = []
-
-    def __enter__(self) -> "AdapterReader":
-        self._reader.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._reader.__exit__(*error)
-
-    def changed(self, name: str, base: BaseRows) -> BaseRows:
-        """The changed tensor ``name``, by rows in float32; they may be asked for from several threads.
-
-        They hold until the next tensor but one is asked for. ``base`` is not called where the base does not matter.
-        Where the change is not divisible, all rows must be asked for at once.
-
-        Raises:
-            UserError: the adapter holds NaN or infinity.
-        """
-        change = self.adapter.changes[name]
-        if isinstance(change, Replaced):
-            return lambda start, stop: self._read(change.name, start, stop)
-        if change.base is not None:
-            base = partial(self._read, change.base)
-        return self._replace_rows(change, base) if isinstance(change, ReplacedRows) else self._add(change, base)
-
-    def _add(self, change: LowRank, base: BaseRows) -> BaseRows:
-        import torch
-
-        product = self._multiply(self._read(change.up), self._read(change.down))
-        delta = product.T if change.embedding else product
-        magnitude = None if change.magnitude is None else self._read(change.magnitude)
-        # Scaling by a power of two (the paper's 16 / 64) rounds nothing, so it may be fused with the sum.
-        exact = math.frexp(change.scaling)[0] == 0.5
-
-        def rows(start: int, stop: int) -> "Tensor":
-            value = base(start, stop)
-            if exact:
-                value.add_(delta[start:stop], alpha=change.scaling)
-            else:
-                value += delta[start:stop] * change.scaling
-            if magnitude is None:
-                return value
-            if change.embedding:
-                return (magnitude / torch.linalg.norm(value.T, dim=1)) * value
-            return value.mul_((magnitude[start:stop] / torch.linalg.norm(value, dim=1))[:, None])
-
-        return rows
-
-    def _multiply(self, up: "Tensor", down: "Tensor") -> "Tensor":
-        """The product, in the memory of the last but one: to get new pages would take longer than to fill them."""
-        import torch
-
-        size = up.shape[0] * down.shape[1]
-        oldest = self._products.pop(0) if len(self._products) > 1 else torch.empty(0)
-        self._products.append(oldest if oldest.numel() >= size else torch.empty(size))
-        return torch.mm(up, down, out=self._products[-1][:size].view(up.shape[0], down.shape[1]))
-
-    def _replace_rows(self, change: ReplacedRows, base: BaseRows) -> BaseRows:
-        trained = self._read(change.name)
-
-        def rows(start: int, stop: int) -> "Tensor":
-            value = base(start, stop)
-            for place, row in enumerate(change.rows):
-                if start <= row < stop:
-                    value[row - start] = trained[place]
-            return value
-
-        return rows
-
-    def _read(self, name: str, start: int = 0, stop: int | None = None) -> "Tensor":
-        import torch
-
-        value = self._reader.rows(name, start, stop).to(torch.float32)
-        if not is_finite(value, torch.float32):
-            raise UserError(
-                f"{self.adapter.file} holds NaN or infinity in {name}: the training diverged, use an earlier checkpoint"
-            )
-        return value
 
 
 def open_adapter(folder: Path) -> Adapter:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
-from chatmusician.export.adapters import Adapter, AdapterReader, LowRank, Replaced, ReplacedRows, open_adapter
+from chatmusician.export.adapter_rows import AdapterReader
+from chatmusician.export.adapters import Adapter, LowRank, Replaced, ReplacedRows, open_adapter
 from chatmusician.export.fingerprints import read_fingerprint, require_same_base
 from chatmusician.export.folders import (
     CONFIG,

@@ -1,1 +1,1 @@
-"""What Lightning lacks for running here: checkpoints that are never half-written, DeepSpeed on the CPU."""
+"""What Lightning lacks for running here: checkpoints never half-written, ZeRO on the CPU, gathering."""
