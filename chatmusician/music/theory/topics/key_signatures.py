@@ -41,11 +41,16 @@ def _near_keys(count: int, scale: str) -> list[str]:
     return [_key(tonic.name, scale) for tonic in pick_unlike(found, [pitch(tonic_with(count, scale))])]
 
 
+def _draw(rng: Random, level: int) -> tuple[str, str, int]:
+    """A key of the level: its scale, its tonic, and how many sharps (or, below zero, flats) it has."""
+    scale = rng.choice(_scales(level))
+    tonic = rng.choice(tonics(scale, _MOST[level]))
+    return scale, tonic, sharps(tonic, scale)
+
+
 def _signature(level: int) -> Maker:
     def make(rng: Random) -> Draft | None:
-        scale = rng.choice(_scales(level))
-        tonic = rng.choice(tonics(scale, _MOST[level]))
-        count = sharps(tonic, scale)
+        scale, tonic, count = _draw(rng, level)
         return draft(
             rng,
             ("key_signatures.signature", tonic, scale.replace(" ", "_")),
@@ -76,9 +81,7 @@ def _reason(tonic: str, scale: str) -> str:
 
 def _which_key(level: int) -> Maker:
     def make(rng: Random) -> Draft | None:
-        scale = rng.choice(_scales(level))
-        tonic = rng.choice(tonics(scale, _MOST[level]))
-        count = sharps(tonic, scale)
+        scale, tonic, count = _draw(rng, level)
         return draft(
             rng,
             ("key_signatures.key", count, scale.replace(" ", "_")),
