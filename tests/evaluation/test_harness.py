@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_multiple_choice import make_model, make_tokenizer
+from asked_models import make_model, make_tokenizer
 
 from chatmusician.errors import UserError
 from chatmusician.evaluation.choice_questions import option_strings

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_multiple_choice import make_model, make_tokenizer, straight
+from asked_models import make_model, make_tokenizer, straight
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.errors import UserError
