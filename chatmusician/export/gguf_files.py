@@ -1,4 +1,4 @@
-"""Writing a model folder as one GGUF file, which llama.cpp, Ollama and LM Studio run, and a Modelfile for Ollama.
+"""Writing a model folder as one GGUF file, which llama.cpp, Ollama and LM Studio run.
 
     model folder --read a block of rows--> reorder, round or quantise --> its place in .NAME.partial --> rename
 
@@ -18,13 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from chatmusician.data.prompts import ASSISTANT, END_OF_TURN, HUMAN
-from chatmusician.data.tokenizers import load_tokenizer
 from chatmusician.errors import UserError
-from chatmusician.export.folders import CONFIG, FULL, read_json, sync, tensor_files
+from chatmusician.export.folders import FULL, sync, tensor_files
 from chatmusician.export.gguf_architecture import Target, add_rope, add_shape, plan_tensors, read_config
-from chatmusician.export.gguf_vocabulary import Vocabulary, add_vocabulary, prompt_start, read_vocabulary
-from chatmusician.export.metadata import GENERATION_CONFIG
+from chatmusician.export.gguf_vocabulary import Vocabulary, add_vocabulary, read_vocabulary
+from chatmusician.export.ollama import write_modelfile
 from chatmusician.export.reading import StoredTensor, TensorReader, is_finite, stored_tensors
 from chatmusician.export.shards import block_threads, require_room, wait, write_at
 
@@ -265,65 +263,3 @@ def _quantize(tool: str, source: Path, target: Path, *, kind: str) -> None:
     if done.returncode != 0 or not target.is_file():
         lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise UserError(f"{tool} failed with status {done.returncode}: {lines[-1]}")
-
-
-OLLAMA_TEMPLATE = (
-    "{{ range .Messages }}"
-    '{{ if eq .Role "user" }}'
-    + HUMAN
-    + "{{ .Content }}"
-    + END_OF_TURN
-    + '{{ else if eq .Role "assistant" }}'
-    # an answer begins with the space that its first token brought, unless the caller has cut it off
-    + ASSISTANT.strip()
-    + '{{ if ne (printf "%.1s" .Content) " " }} {{ end }}{{ .Content }}'
-    + END_OF_TURN
-    + "{{ end }}{{ end }}"
-    + ASSISTANT.strip()
-)
-"""The chat format of `chatmusician.data.prompts` in Go's template language."""
-_OLLAMA_NAMES = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "repetition_penalty": "repeat_penalty",
-    "max_new_tokens": "num_predict",
-}
-"""Ollama's names of transformers' decoding settings."""
-
-
-def write_modelfile(gguf: Path, *, model: Path) -> Path:
-    """Write a ``Modelfile`` for Ollama beside a GGUF file: the chat format, where to stop, the decoding defaults.
-
-    ``ollama create NAME -f Modelfile`` makes the model of it.
-
-    Args:
-        gguf: the file that `write_gguf` made.
-        model: the folder it was made of; its generation_config.json, if there is one, gives the decoding defaults.
-
-    Returns:
-        The Modelfile's path.
-
-    Raises:
-        UserError: the folder's configuration or tokenizer cannot be read.
-    """
-    config = read_json(model / CONFIG)
-    settings = read_json(model / GENERATION_CONFIG) if (model / GENERATION_CONFIG).is_file() else {}
-    if settings.get("do_sample") is False:
-        settings["temperature"] = 0
-    start = '{{ " " }}' if prompt_start(load_tokenizer(model)) else ""
-    lines = [
-        f"FROM ./{gguf.name}",
-        "# A system prompt is left out: the model was trained on questions and answers alone.",
-        f'TEMPLATE """{start}{OLLAMA_TEMPLATE}"""',
-        f'PARAMETER stop "{END_OF_TURN.strip()}"',
-        f"PARAMETER num_ctx {config.get('max_position_embeddings', 2048)}",
-    ]
-    lines += [f"PARAMETER {name} {settings[key]}" for key, name in _OLLAMA_NAMES.items() if key in settings]
-    if "repetition_penalty" in settings:
-        lines += ["# The penalty is for tokens anywhere in prompt and answer.", "PARAMETER repeat_last_n -1"]
-    if "min_new_tokens" in settings:
-        lines.append(f"# min_new_tokens {settings['min_new_tokens']}: Ollama has no such setting.")
-    path = gguf.with_name("Modelfile")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path

@@ -22,8 +22,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 from chatmusician.data.prompts import Turn, format_answer, format_prompt, format_question
 from chatmusician.data.tokenizers import load_tokenizer, train_bpe
 from chatmusician.errors import UserError
-from chatmusician.export.gguf_files import OLLAMA_TEMPLATE, write_gguf, write_modelfile
+from chatmusician.export.gguf_files import write_gguf
 from chatmusician.export.gguf_vocabulary import LLAMA_CPP_TEMPLATE
+from chatmusician.export.ollama import OLLAMA_TEMPLATE, write_modelfile
 from chatmusician.export.saving import save_model_folder
 from chatmusician.generation.prompting import Prompt, encode_prompt
 
