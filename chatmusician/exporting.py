@@ -12,6 +12,7 @@ from chatmusician.errors import UserError
 from chatmusician.export.adapters import open_adapter
 from chatmusician.export.fingerprints import read_fingerprint
 from chatmusician.export.folders import check_model_folder, is_hub_id, local_folder, read_json
+from chatmusician.export.gguf_files import add_gguf, check_gguf
 from chatmusician.export.merging import MergeReport, merge_adapter
 from chatmusician.export.model_card import CARD, CardFacts, licence_of, read_card, write_model_card
 from chatmusician.export.trained import ExportFacts, export_trained, require_agreement
@@ -33,6 +34,8 @@ def run(cfg: DictConfig) -> None:
         )
         raise UserError(f"{state}: a model given as model= is completed where it lies, any other is written to output=")
     warnings.filterwarnings("ignore", message=".*is_activation_checkpointing.*")  # transformers 5 with torch 2.13
+    if cfg.gguf is not None:
+        check_gguf(cfg.gguf)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     for line in {"adapter": _from_adapter, "checkpoint": _from_checkpoint, "model": _from_model}[given[0]](cfg):
@@ -121,8 +124,6 @@ def _base_of(cfg: DictConfig, adapter: Path) -> str:
 def _complete(cfg: DictConfig, folder: Path, card: CardFacts | None) -> Iterator[str]:
     """What is made of a model folder once it is there: a GGUF file, a picture, its card, a copy on the Hub."""
     if cfg.gguf is not None:
-        from chatmusician.export.gguf_files import add_gguf
-
         yield from add_gguf(folder, kind=cfg.gguf)
     if cfg.compose is not None:
         from hydra.utils import instantiate

@@ -32,6 +32,7 @@ from chatmusician.errors import UserError
 from chatmusician.export.checkpoints import EXPORT, open_checkpoint
 from chatmusician.export.fingerprints import fingerprint
 from chatmusician.export.folders import local_folder
+from chatmusician.export.gguf_files import add_gguf, check_gguf
 from chatmusician.export.model_card import CardFacts, licence_of, write_model_card
 from chatmusician.export.saving import config_of
 from chatmusician.export.shards import MAX_SHARD_BYTES
@@ -73,7 +74,7 @@ class MergeAndExport(Callback):
         base_license, data_license: for the model card; None takes the base's from the base's own card.
 
     Raises:
-        UserError: a value is not one of those above.
+        UserError: a value is not one of those above, or cannot be written here.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class MergeAndExport(Callback):
             raise UserError(f"callbacks.merge_and_export.weights={weights}: use {' or '.join(WEIGHTS)}")
         if every_n_steps is not None and every_n_steps < 1:
             raise UserError(f"callbacks.merge_and_export.every_n_steps={every_n_steps}: use 1 or more, or null")
+        if gguf is not None:
+            check_gguf(gguf)
         self.output, self.weights, self.every_n_steps = Path(output), weights, every_n_steps
         self.dtype, self.max_shard_bytes, self.check = dtype, max_shard_bytes, check
         self.gguf, self.compose, self.decoding = gguf, compose, decoding
@@ -210,8 +213,6 @@ class MergeAndExport(Callback):
     def _add_extras(self, report: ExportReport, facts: ExportFacts) -> dict[str, float]:
         """The GGUF file, the picture and the evaluation, and the card with all of them; the evaluation's figures."""
         if self.gguf is not None:
-            from chatmusician.export.gguf_files import add_gguf
-
             for line in add_gguf(report.model, kind=self.gguf):
                 log.info("%s", line)
         if self.compose is not None:

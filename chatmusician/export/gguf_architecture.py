@@ -61,7 +61,7 @@ def read_config(model: Path) -> Any:
     if content.get("model_type") != "llama":
         raise UserError(f"{path}: model_type={content.get('model_type')}: only Llama models can be written as GGUF")
     if "quantization_config" in content:
-        raise UserError(f"{path}: the weights are quantised: export the original, and quantise by kind=")
+        raise UserError(f"{path}: the weights are quantised: export the original, and quantise by gguf=")
 
     from huggingface_hub.errors import StrictDataclassError
     from transformers import LlamaConfig

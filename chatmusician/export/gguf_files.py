@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -69,9 +70,9 @@ def write_gguf(model: Path, output: Path, *, kind: str, overwrite: bool = False)
             Llama, is incomplete, quantised or uses what GGUF cannot say; the output is in the way; or the disk is too
             full.
     """
-    gguf = _package(output)
-    if kind not in KINDS:
-        raise UserError(f"kind={kind} is unknown: choose one of {', '.join(KINDS)}")
+    check_gguf(kind)
+    import gguf
+
     tool = _find_tool(kind) if kind in QUANTIZE_KINDS else None
     _check_output(output, overwrite=overwrite)
     config = read_config(model)
@@ -113,29 +114,35 @@ def add_gguf(model: Path, *, kind: str) -> list[str]:
     return [made, f"{modelfile}: for `ollama create NAME -f Modelfile`", *report.warnings]
 
 
-def _package(output: Path) -> ModuleType:
-    try:
-        import gguf
-    except ImportError:
-        raise UserError(f"gguf={output} needs the package gguf: pip install 'chatmusician[gguf]'") from None
-    return gguf
+def check_gguf(kind: str) -> None:
+    """Refuse a kind that cannot be written here: to be asked before the work that leads to the model.
+
+    Raises:
+        UserError: the kind is unknown, the package gguf is not installed, or llama.cpp's tool is not there.
+    """
+    if kind not in KINDS:
+        raise UserError(f"gguf={kind} is unknown: choose one of {', '.join(KINDS)}")
+    if find_spec("gguf") is None:
+        raise UserError(f"gguf={kind} needs the package gguf: pip install 'chatmusician[gguf]'")
+    if kind in QUANTIZE_KINDS:
+        _find_tool(kind)
 
 
 def _find_tool(kind: str) -> str:
     tool = shutil.which(QUANTIZE_TOOL)
     if tool is None:
         raise UserError(
-            f"kind={kind} needs {QUANTIZE_TOOL}, which is not on PATH: install llama.cpp "
-            "(https://github.com/ggml-org/llama.cpp/releases), or choose kind=q8_0"
+            f"gguf={kind} needs {QUANTIZE_TOOL}, which is not on PATH: install llama.cpp "
+            "(https://github.com/ggml-org/llama.cpp/releases), or choose q8_0"
         )
     return tool
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
     if output.suffix != ".gguf":
-        raise UserError(f"gguf={output} does not end in .gguf, by which programs know the format: name it so")
+        raise UserError(f"{output} does not end in .gguf, by which programs know the format: name it so")
     if output.is_dir() or (output.exists() and not overwrite):
-        raise UserError(f"gguf={output} exists already: choose another name, or remove it")
+        raise UserError(f"{output} exists already: choose another name, or remove it")
 
 
 def _write(
@@ -214,7 +221,7 @@ def _encode(value: "Tensor", target: Target) -> memoryview:
     dtype = getattr(torch, WRITTEN_KINDS[target.kind])
     if not is_finite(value, dtype):
         raise UserError(
-            f"{target.source} holds NaN or infinity, or numbers too large for {target.kind}: try kind=bf16 or kind=f32"
+            f"{target.source} holds NaN or infinity, or numbers too large for {target.kind}: try gguf=bf16 or gguf=f32"
         )
     value = value.to(dtype).contiguous()
     if target.kind == "q8_0":
@@ -253,7 +260,7 @@ def _whole_file(output: Path) -> Iterator[Path]:
         if error.errno not in FULL:
             raise
         raise UserError(
-            f"gguf={output} cannot be written ({error.strerror}): free some space or choose another place"
+            f"{output} cannot be written ({error.strerror}): free some space or choose another place"
         ) from error
 
 

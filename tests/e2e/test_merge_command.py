@@ -43,8 +43,9 @@ def test_a_gguf_file_and_its_modelfile_come_into_the_folder_and_the_card(workpla
     assert (folder / "Modelfile").read_text().startswith("FROM ./model-f16.gguf\n")
     assert "GB f16, vocabulary llama of 320 tokens" in done.stdout
     assert "ollama create chatmusician -f Modelfile" in (folder / "README.md").read_text()
-    refused = run(workplace, "merge", "model=for-llama", "gguf=q9", status=1)
-    assert refused.stderr.startswith("error: kind=q9 is unknown: choose one of f32, f16, bf16, q8_0, ")
+    refused = run(workplace, "merge", "adapter=out/adapter", "output=not-made", "gguf=q9", status=1)
+    assert refused.stderr.startswith("error: gguf=q9 is unknown: choose one of f32, f16, bf16, q8_0, ")
+    assert not (workplace / "not-made").exists()
 
 
 def test_the_card_of_another_program_is_left_as_it_is(workplace: Path) -> None:

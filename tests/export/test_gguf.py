@@ -735,7 +735,7 @@ GATE = "model.layers.1.mlp.gate_proj.weight"
         (break_weights(**{GATE: None}), f"the model has no tensor {GATE}"),
         (break_weights(**{GATE: torch.ones(96, 64, dtype=torch.uint8)}), f"{GATE} is stored as U8"),
         (break_weights(**{GATE: torch.full((96, 64), float("nan"))}), f"{GATE} holds NaN or infinity"),
-        (break_weights(**{GATE: torch.full((96, 64), 70_000.0)}), "numbers too large for f16: try kind=bf16"),
+        (break_weights(**{GATE: torch.full((96, 64), 70_000.0)}), "numbers too large for f16: try gguf=bf16"),
         (break_weights(extra=torch.ones(2)), "holds extra, which no Llama has"),
         (break_tokenizer(end_of_word_suffix="</w>"), "llama.cpp has no algorithm for this tokenizer (BPE)"),
     ],
@@ -778,8 +778,8 @@ def test_two_tokens_of_one_spelling_are_refused(make_folder: Callable[..., Path]
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("out.gguf", "q9", "kind=q9 is unknown: choose one of f32, f16, bf16, q8_0, q2_k"),
-        ("out.gguf", "q4_k_m", "kind=q4_k_m needs llama-quantize, which is not on PATH: install llama.cpp"),
+        ("out.gguf", "q9", "gguf=q9 is unknown: choose one of f32, f16, bf16, q8_0, q2_k"),
+        ("out.gguf", "q4_k_m", "gguf=q4_k_m needs llama-quantize, which is not on PATH: install llama.cpp"),
         ("out.bin", "f16", "out.bin does not end in .gguf"),
         ("old.gguf", "f16", "old.gguf exists already"),
     ],
@@ -796,7 +796,7 @@ def test_wrong_arguments_are_refused_before_any_work(
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(UserError, match=r"out\.gguf needs the package gguf: pip install 'chatmusician\[gguf\]'"):
+    with pytest.raises(UserError, match=r"gguf=f16 needs the package gguf: pip install 'chatmusician\[gguf\]'"):
         write_gguf(tmp_path, tmp_path / "out.gguf", kind="f16")
 
 
@@ -896,7 +896,7 @@ def test_a_full_disk_keeps_what_was_there(large: Path) -> None:
     process = start(large, limit=5_000_000)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert error.startswith(f"gguf={large / 'out.gguf'} cannot be written (File too large): free some space")
+    assert error.startswith(f"{large / 'out.gguf'} cannot be written (File too large): free some space")
     assert sorted(path.name for path in large.iterdir()) == ["model", "out.gguf"]
     assert (large / "out.gguf").read_text() == "of before"
     (large / "out.gguf").unlink()

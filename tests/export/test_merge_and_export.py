@@ -205,6 +205,13 @@ def test_another_base_is_refused_by_its_numbers(tokenizer: PreTrainedTokenizerBa
     merge_adapter(base=other, adapter=tmp_path / "run" / "adapter", output=tmp_path / "out")  # the same, in shards
 
 
+@pytest.mark.parametrize("options", [{"weights": "first"}, {"every_n_steps": 0}, {"gguf": "q9"}], ids=str)
+def test_what_cannot_be_exported_is_refused_before_training(options: dict[str, Any]) -> None:
+    (name, value) = next(iter(options.items()))
+    with pytest.raises(UserError, match=f"{name}={value}"):
+        MergeAndExport(output="run", **options)
+
+
 def test_a_base_that_cannot_be_read_ends_the_run_at_its_start(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
