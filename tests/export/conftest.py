@@ -1,16 +1,20 @@
 """Small bases and adapters, made here and saved by PEFT itself."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bases import MODULES, make_base, randomise
+from gguf_models import CHAT, learn, make_llama
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerBase
 
-from chatmusician.data.tokenizers import train_bpe
+from chatmusician.data.tokenizers import load_tokenizer, train_bpe
 from chatmusician.export.saving import save_model_folder
 
 
@@ -41,5 +45,48 @@ def make_pair(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Callable[..
         randomise(model)
         model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
         return Pair(folder, tmp_path / "adapter", model.eval())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def nano() -> PreTrainedTokenizerBase:
+    return train_bpe([CHAT, "Café ♯ 音楽"], vocab_size=330)
+
+
+@pytest.fixture(scope="session")
+def trained(nano: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano model that answers QUESTION with TUNE."""
+    ids = nano(CHAT, add_special_tokens=False).input_ids
+    model = learn(make_llama(len(nano), initializer_range=0.05, tie_word_embeddings=True), ids)
+    return save_model_folder(model=model, tokenizer=nano, output=tmp_path_factory.mktemp("trained") / "model")
+
+
+@pytest.fixture(scope="session")
+def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sentencepiece vocabulary of 32,000 tokens, LLaMA's kind, as transformers saves it."""
+    spec = find_spec("mistral_common")
+    assert spec is not None and spec.origin is not None
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    shutil.copyfile(Path(spec.origin).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    )
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama_tokenizer(sentencepiece: Path) -> PreTrainedTokenizerBase:
+    return load_tokenizer(sentencepiece)
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path, nano: PreTrainedTokenizerBase) -> Callable[..., Path]:
+    """Save a random model; ``options`` go to LlamaConfig."""
+
+    def make(tokenizer: PreTrainedTokenizerBase = nano, *, vocabulary: int | None = None, **options: Any) -> Path:
+        model = make_llama(vocabulary or len(tokenizer), **options)
+        return save_model_folder(model=model, tokenizer=tokenizer, output=tmp_path / "model", overwrite=True)
 
     return make
