@@ -70,7 +70,7 @@ def _from_checkpoint(cfg: DictConfig) -> Iterator[str]:
     from chatmusician.export.checkpoints import open_checkpoint
 
     opened = open_checkpoint(Path(cfg.checkpoint))
-    facts = ExportFacts(**opened.facts)
+    facts = ExportFacts.of_checkpoint(opened.facts)
     yield f"{cfg.checkpoint}: {len(opened.state)} trained tensors, of optimizer step {opened.step}"
     report = export_trained(
         state=opened.state,

@@ -190,7 +190,7 @@ class MergeAndExport(Callback):
         step = trainer.global_step
         if self.weights == "best" and not weights:
             best = open_checkpoint(Path(best_checkpoint(trainer)))
-            weights, step, facts = best.state, best.step, ExportFacts(**best.facts)
+            weights, step, facts = best.state, best.step, ExportFacts.of_checkpoint(best.facts)
         report = export_trained(
             state=weights,
             facts=facts,

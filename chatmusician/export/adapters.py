@@ -115,6 +115,8 @@ class ReplacedRows:
     width: int
     base: str | None = None
     """As in `LowRank`."""
+    base_rows: int | None = None
+    """Rows of ``base``, more than the base model has where tokens were added; None without it."""
     divisible = True
 
 
@@ -275,9 +277,13 @@ def _replaced_rows(
 ) -> ReplacedRows:
     indices = settings.get("trainable_token_indices") or []
     if isinstance(indices, dict):
-        indices = next((rows for key, rows in indices.items() if re.match(rf"(.*\.)?({key})$", module)), [])
+        listed = [rows for key, rows in indices.items() if re.match(rf"(.*\.)?({key})$", module)]
+        # PEFT trains a tied head with the embedding's rows, stores them twice, and lists them once.
+        indices = next(iter(listed or indices.values()), [])
     count, width = stored[name].shape if len(stored[name].shape) == 2 else (0, 0)
     if count == 0 or count != len(indices):
         raise UserError(f"{file}: {name} has {count} rows but {ADAPTER_CONFIG} lists {len(indices)} trained tokens")
     base = PREFIX + module + TOKENS_BASE
-    return ReplacedRows(name=name, rows=tuple(indices), width=width, base=base if base in stored else None)
+    if base not in stored:
+        return ReplacedRows(name=name, rows=tuple(indices), width=width)
+    return ReplacedRows(name=name, rows=tuple(indices), width=width, base=base, base_rows=stored[base].shape[0])

@@ -242,9 +242,9 @@ def _merged_shape(
     """The shape of a changed tensor: the base's, or for a vocabulary that grew that of the adapter."""
     shape = known[name].shape if name in known else ()
     if isinstance(change, ReplacedRows):
-        fits = len(shape) == 2 and shape[1] == change.width and (change.base or max(change.rows) < shape[0])
         wanted: tuple[int, ...] = (max(change.rows) + 1, change.width)
-        result = shape
+        result = shape if change.base_rows is None else (change.base_rows, change.width)
+        fits = len(shape) == 2 and shape[1] == change.width and shape[0] <= result[0] >= wanted[0]
     else:
         wanted = result = change.shape
         grows = name in (EMBEDDING, HEAD) and (isinstance(change, Replaced) or change.base is not None)
@@ -276,8 +276,12 @@ def _splits_tie(adapter: Adapter) -> bool:
     if isinstance(embedding, Replaced) and isinstance(head, Replaced):
         with TensorReader(adapter.stored) as reader:
             return not torch.equal(reader.rows(embedding.name), reader.rows(head.name))
-    if isinstance(embedding, ReplacedRows) and (head is None or head == embedding):
-        return False  # PEFT trains the tokens of a tied head with those of the embedding
+    if isinstance(embedding, ReplacedRows):
+        if head is None:
+            return False  # PEFT trains the tokens of a tied head with those of the embedding
+        if isinstance(head, ReplacedRows) and head.rows == embedding.rows:
+            with TensorReader(adapter.stored) as reader:
+                return not torch.equal(reader.rows(embedding.name), reader.rows(head.name))
     return not (adapter.ties_weights and isinstance(embedding, Replaced))
 
 

@@ -45,6 +45,18 @@ class ExportFacts:
     card: Mapping[str, Any] = field(default_factory=dict)
     """A `CardFacts`."""
 
+    @classmethod
+    def of_checkpoint(cls, content: Mapping[str, Any]) -> "ExportFacts":
+        """What a checkpoint says.
+
+        Raises:
+            UserError: it was written by a version that said other things.
+        """
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise UserError(f"the checkpoint was written by another version of this project: {error}") from error
+
     def card_facts(self) -> CardFacts:
         """The card as an object."""
         return CardFacts(**self.card)

@@ -158,7 +158,7 @@ def test_a_checkpoint_gives_what_the_run_exported(
     opened = open_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert opened.step == 3
     again = tmp_path / "again"
-    facts = ExportFacts(**opened.facts)
+    facts = ExportFacts.of_checkpoint(opened.facts)
     if not base_is_on_disk:
         with pytest.raises(UserError, match="the base of these weights was made by their run and is not among them"):
             export_trained(state=opened.state, facts=facts, output=again)
@@ -170,6 +170,11 @@ def test_a_checkpoint_gives_what_the_run_exported(
     merged = state_of(again / "model")
     expected = model.merge_and_unload().state_dict()
     assert all(torch.equal(merged[name], value) for name, value in expected.items())
+
+
+def test_a_checkpoint_of_another_version_is_refused() -> None:
+    with pytest.raises(UserError, match=r"written by another version of this project: .*'colour'"):
+        ExportFacts.of_checkpoint({"model_config": {}, "colour": "blue"})
 
 
 def test_peft_reads_the_adapter_that_is_written(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
@@ -266,7 +271,7 @@ def test_a_full_model_is_saved(tokenizer: PreTrainedTokenizerBase, tmp_path: Pat
     fit(Module(model, None), tokenizer, tmp_path, tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["export.json", "model"]
     checkpoint = open_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
-    export_trained(state=checkpoint.state, facts=ExportFacts(**checkpoint.facts), output=tmp_path / "again")
+    export_trained(state=checkpoint.state, facts=ExportFacts.of_checkpoint(checkpoint.facts), output=tmp_path / "again")
     again = tmp_path / "again" / "model" / "model.safetensors"
     assert again.read_bytes() == (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model").state_dict()

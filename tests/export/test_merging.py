@@ -82,10 +82,15 @@ def test_an_embedding_that_peft_stored_with_its_adapter_is_not_added_twice(make_
     assert all(torch.equal(merged[name], value) for name, value in expected.items())
 
 
+@pytest.mark.parametrize("trained", ["modules_to_save", "trainable_token_indices"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.filterwarnings("ignore:.*(tie|embedding).*:UserWarning")  # PEFT warns of what this is about
-def test_added_tokens_come_with_the_adapter(make_pair: MakePair, tmp_path: Path, tied: bool) -> None:
-    saved = {"modules_to_save": ["embed_tokens"] if tied else ["embed_tokens", "lm_head"], "ensure_weight_tying": tied}
+def test_added_tokens_come_with_the_adapter(make_pair: MakePair, tmp_path: Path, tied: bool, trained: str) -> None:
+    """Trained with the whole embedding and head, or as rows of them."""
+    modules = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    saved: dict[str, Any] = {trained: modules, "ensure_weight_tying": tied}
+    if trained == "trainable_token_indices":
+        saved = {trained: {module: [280, 281, 282] for module in modules}}
     pair = make_pair(base_options={"tie_word_embeddings": tied})
     tokenizer = AutoTokenizer.from_pretrained(pair.base)
     before = len(tokenizer)
@@ -98,6 +103,7 @@ def test_added_tokens_come_with_the_adapter(make_pair: MakePair, tmp_path: Path,
     tokenizer.save_pretrained(tmp_path / "grown")
     report = merge_adapter(base=pair.base, adapter=tmp_path / "grown", output=tmp_path / "out")
     assert report.vocabulary == before + 3
+    assert report.untied is False
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == before + 3
     ids = torch.tensor([[5, before, before + 2]])
     with torch.inference_mode():
