@@ -14,7 +14,7 @@ FEWEST = 2
 """Questions in common below which no difference is told."""
 
 
-def load_all(folders: Sequence[str]) -> dict[str, Mapping[str, PartResult]]:
+def load_all(folders: Sequence[str], *, option: str) -> dict[str, Mapping[str, PartResult]]:
     """Evaluations by the shortest ends of their folders' names that tell them apart.
 
     Raises:
@@ -22,7 +22,7 @@ def load_all(folders: Sequence[str]) -> dict[str, Mapping[str, PartResult]]:
     """
     paths = [Path(folder).absolute() for folder in folders]
     if len(set(paths)) < 2 or len(set(paths)) < len(paths):
-        raise UserError(f"compare={list(folders)}: give two or more different folders of evaluations")
+        raise UserError(f"{option}={list(folders)}: give two or more different folders of evaluations")
     length = next(n for n in range(1, 50) if len({path.parts[-n:] for path in paths}) == len(paths))
     return {"/".join(path.parts[-length:]): load_evaluation(path) for path in paths}
 

@@ -78,7 +78,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, float]:
 
 def compare(cfg: DictConfig, output: Path) -> None:
     """A report of several evaluations side by side."""
-    evaluations = load_all([str(folder) for folder in cfg.compare])
+    evaluations = load_all([str(folder) for folder in cfg.compare], option="compare")
     sections = [difference_section(evaluations), *sections_of(evaluations)]
     write_report(output, f"Comparison of {', '.join(evaluations)}", sections)
     print((output / "report.md").read_text())
@@ -87,7 +87,7 @@ def compare(cfg: DictConfig, output: Path) -> None:
 
 def listen(cfg: DictConfig, output: Path) -> None:
     """Serve a blind listening test of two evaluations until Ctrl-C, then tell the result."""
-    evaluations = load_all([str(folder) for folder in cfg.listen])
+    evaluations = load_all([str(folder) for folder in cfg.listen], option="listen")
     answers = {name: _tunes(name, parts) for name, parts in evaluations.items()}
     if len(answers) != 2:
         raise UserError(f"listen={list(cfg.listen)}: give two folders of evaluations")

@@ -146,6 +146,7 @@ def test_listening_ends_with_the_result(workplace: Path, evaluated: Path) -> Non
     [
         (["model=out"], "model=out is not a model folder"),
         (["model=nowhere"], "model=nowhere does not exist"),
+        (["listen=[figures]"], "listen=['figures']: give two or more different folders of evaluations"),
         (["compare=[figures]"], "give two or more different folders of evaluations"),
         (["compare=[figures,out]"], "out holds no finished evaluation"),
         (["model=out/model", "parts.tunes.samples=100000"], "samples=100000: the validation split has"),
