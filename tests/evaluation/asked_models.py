@@ -3,7 +3,8 @@
 import math
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from tiny_models import tiny_llama
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.data.tokenizers import train_bpe
 from chatmusician.evaluation.choice_questions import ChoiceQuestion
@@ -37,23 +38,8 @@ def make_tokenizer() -> PreTrainedTokenizerBase:
 
 
 def make_model(vocabulary: int, *, window: int = 4096, rope: dict[str, object] | None = None) -> LlamaForCausalLM:
-    """Two layers of width 64; weights large enough that scores differ."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=window,
-        initializer_range=0.15,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-        rope_parameters=rope,
-    )
-    return LlamaForCausalLM(config).eval()
+    """Weights large enough that scores differ."""
+    return tiny_llama(vocabulary, max_position_embeddings=window, initializer_range=0.15, rope_parameters=rope)
 
 
 def straight(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, string: str) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from asked_models import make_model, make_tokenizer, straight
+from asked_models import make_model, straight
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.errors import UserError
@@ -47,16 +47,6 @@ EXAMPLES = (
     "X:1\nL:1/4\nM:4/4\nK:F\nF A c A | G E F2 |]\n"
     "A. the tonic\nB. the mediant\nC. the dominant\nD. the leading note\nAnswer: A\n"
 )
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerBase:
-    return make_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    return make_model(len(tokenizer))
 
 
 @pytest.fixture(scope="module")

@@ -4,28 +4,14 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_models import tiny_llama
+from transformers import LlamaForCausalLM
 
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def make_base(vocabulary: int, **options: Any) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-        **options,
-    )
-    return LlamaForCausalLM(config).eval()
+    return tiny_llama(vocabulary, **{"intermediate_size": 96, "max_position_embeddings": 128, **options})
 
 
 def randomise(model: PeftModel) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tiny_models import tiny_llama
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from chatmusician.data.prompts import Turn, format_answer, format_question
 from chatmusician.generation.prompting import Prompt
@@ -27,19 +28,9 @@ PLAIN = (
 
 
 def make_llama(vocabulary: int, **options: Any) -> LlamaForCausalLM:
-    """Two layers with random weights, large enough that all of them matter; norms and biases too are random."""
-    torch.manual_seed(0)
-    settings = {
-        "vocab_size": vocabulary,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-        "initializer_range": 0.2,
-    }
-    model = LlamaForCausalLM(LlamaConfig(**{**settings, **options})).eval()
+    """Weights large enough that all of them matter; norms and biases too are random."""
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
+    model = tiny_llama(vocabulary, **{"intermediate_size": 96, **ids, **options})
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:

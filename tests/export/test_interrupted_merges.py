@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from bases import MODULES, randomise
 from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from tiny_models import tiny_llama
+from transformers import PreTrainedTokenizerBase
 
 from chatmusician.export.saving import save_model_folder
 
@@ -34,17 +34,14 @@ except UserError as error:
 def pair(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
     """A folder with a base of 25 million weights (100 MB) and an adapter."""
     folder = tmp_path_factory.mktemp("pair")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    base = tiny_llama(
+        len(tokenizer),
         hidden_size=512,
         intermediate_size=1376,
         num_hidden_layers=8,
         num_attention_heads=8,
-        bos_token_id=0,
-        eos_token_id=1,
+        num_key_value_heads=8,
     )
-    base = LlamaForCausalLM(config)
     save_model_folder(model=base, tokenizer=tokenizer, output=folder / "base", max_shard_bytes=30_000_000)
     model = get_peft_model(base, LoraConfig(r=8, target_modules=MODULES, task_type="CAUSAL_LM"))
     randomise(model)

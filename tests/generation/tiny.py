@@ -1,7 +1,7 @@
 """A tiny language model made in memory: random weights, and a tokenizer trained on a few lines."""
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from tiny_models import tiny_llama
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from chatmusician.data.tokenizers import train_bpe
 
@@ -19,19 +19,5 @@ def make_tokenizer() -> PreTrainedTokenizerBase:
 
 
 def make_model(vocabulary: int, *, window: int = 256) -> LlamaForCausalLM:
-    """Two layers of width 64; weights large enough that the most likely tokens differ."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=window,
-        initializer_range=0.3,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-    )
-    return LlamaForCausalLM(config).eval()
+    """Weights large enough that the most likely tokens differ."""
+    return tiny_llama(vocabulary, max_position_embeddings=window, initializer_range=0.3)
