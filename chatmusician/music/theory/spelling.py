@@ -128,6 +128,12 @@ def between(low: Pitch, high: Pitch) -> Interval | None:
     return next((candidate for candidate in found if candidate.semitones == size), None)
 
 
+def stacked(lower: Interval, upper: Interval) -> Interval | None:
+    """The interval between the outer notes of one on top of another; None if it is doubly altered."""
+    root = Pitch("C")
+    return between(root, above(above(root, lower), upper))
+
+
 SIMPLE = intervals("m2 M2 m3 M3 P4 P5 m6 M6 m7 M7 P8")
 """The intervals within an octave that major and minor scales have above their tonic."""
 ALTERED = intervals("A1 A2 d3 d4 A4 d5 A5 A6 d7 d8")

@@ -12,9 +12,9 @@ from chatmusician.music.theory.spelling import (
     Pitch,
     above,
     below,
-    between,
     near_intervals,
     near_pitches,
+    stacked,
 )
 
 _POOLS = {1: SIMPLE, 2: SIMPLE + ALTERED, 3: ALTERED + COMPOUND + ALTERED_COMPOUND}
@@ -257,7 +257,7 @@ def _sum(level: int) -> Maker:
 
     def make(rng: Random) -> Draft | None:
         lower, upper = rng.choice(parts), rng.choice(parts)
-        total = between(Pitch("C"), above(above(Pitch("C"), lower), upper))
+        total = stacked(lower, upper)
         if total is None or total.number > 14:
             return None
         return draft(

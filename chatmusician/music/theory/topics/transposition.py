@@ -17,6 +17,7 @@ from chatmusician.music.theory.spelling import (
     near_intervals,
     near_pitches,
     pitch,
+    stacked,
 )
 
 
@@ -268,7 +269,7 @@ def _two_instruments(rng: Random) -> Draft | None:
 def _two_moves(rng: Random) -> Draft | None:
     """Transposed twice: which single transposition is it?"""
     first, second = rng.choice(SIMPLE[:6]), rng.choice(SIMPLE[:6] + ALTERED[2:5])
-    total = between(pitch("C"), above(above(pitch("C"), first), second))
+    total = stacked(first, second)
     if total is None or total.number > 8:
         return None
     return draft(
