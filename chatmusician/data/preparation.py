@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from chatmusician.data.documents import Document
 from chatmusician.data.engines import find_engine
@@ -172,7 +173,18 @@ class _Preparation:
         log.info("preparing %s", directory)
         if not (directory / TOKENIZER).exists():
             save_tokenizer(tokenizer, directory / TOKENIZER)
-        pack_unit = PackUnit(tokenizer=tokenizer, settings=self.settings, directory=directory)
+        pack_unit = PackUnit(
+            tokenize=DocumentTokenizer(
+                tokenizer=tokenizer,
+                seq_len=self.settings.seq_len,
+                overlong=self.settings.overlong,
+                bos=self.settings.bos,
+                eos=self.settings.eos,
+            ),
+            pad_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            dtype=vocabulary_dtype(tokenizer),
+            directory=directory,
+        )
         with Quarantine(directory / "quarantine.jsonl") as quarantine:
             train, units = self._train(pack_unit, quarantine)
             quarantine.add(self.corpus.rejections())
@@ -221,10 +233,14 @@ class _Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class PackUnit:
-    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine."""
+    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine.
 
-    tokenizer: Any
-    settings: PackingSettings
+    It holds no tokenizer of transformers, whose import would take a worker longer than 20 MB of text.
+    """
+
+    tokenize: DocumentTokenizer
+    pad_id: int
+    dtype: np.dtype
     directory: Path
 
     def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
@@ -248,22 +264,10 @@ class PackUnit:
 
     def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
         """Pack documents into a shard."""
-        tokens, fates = self._tokenize(documents)
-        pad = self.tokenizer.pad_token_id
-        window = pack(tokens, seq_len=self.settings.seq_len, pad_id=self.tokenizer.eos_token_id if pad is None else pad)
+        tokens, fates = self.tokenize(documents)
+        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.pad_id)
         texts = [document.source for document in documents]
-        return write_shard(window, path, dtype=vocabulary_dtype(self.tokenizer), texts=texts, fates=fates)
-
-    @cached_property
-    def _tokenize(self) -> DocumentTokenizer:
-        settings = self.settings
-        return DocumentTokenizer(
-            tokenizer=self.tokenizer,
-            seq_len=settings.seq_len,
-            overlong=settings.overlong,
-            bos=settings.bos,
-            eos=settings.eos,
-        )
+        return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 
 
 class _Progress:

@@ -43,7 +43,7 @@ class RowSource:
         revision: str | None = None,
         source: str | None = None,
         keep: Sequence[str] | None = None,
-        unit_bytes: int = 8_000_000,
+        unit_bytes: int = 4_000_000,
         max_row_bytes: int = 32_000_000,
     ) -> None:
         for name, number in (("unit_bytes", unit_bytes), ("max_row_bytes", max_row_bytes)):

@@ -17,13 +17,13 @@ from chatmusician.data.documents import Document
 from chatmusician.data.folk import FolkTunes
 from chatmusician.data.preparation import (
     PackingSettings,
-    Rejection,
     TokenizerSource,
     prepare,
     prepared_tokenizer,
 )
 from chatmusician.data.shards import Manifest, PackedRows
 from chatmusician.data.tokenizers import PretrainedTokenizer, TrainedTokenizer, save_tokenizer, train_bpe
+from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 
 SETTINGS = PackingSettings(seq_len=64, eos=True, window=8)
@@ -79,7 +79,7 @@ def test_preparing_again_changes_nothing(abc_file: Path, prepared: Path) -> None
     prepare_folk(abc_file, prepared)
     assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*") if path.name != ".lock"} == times
     assert not list(prepared.rglob("*.partial"))
-    assert not (prepared / "unfinished.json").exists()
+    assert not (prepared / "unfinished").exists()
 
 
 def test_two_workers_write_the_same_bytes(abc_file: Path, prepared: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chatmusician.data.documents import Document, plain_document
-from chatmusician.data.preparation import Rejection
+from chatmusician.data.units import Rejection
 
 
 @dataclass(frozen=True)
