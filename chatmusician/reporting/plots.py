@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A value with its interval."""
+    """A value with its interval; without one, both ends are the value."""
 
     value: float
     low: float
@@ -21,7 +21,7 @@ def bars(groups: Mapping[str, Mapping[str, Bar]], *, title: str, unit: str) -> b
     """Horizontal bars with intervals: one group of bars a figure, in it one bar a model.
 
     Args:
-        groups: name of a figure -> name of a model -> its bar. All groups have the same models.
+        groups: name of a figure -> name of a model (or of what else is compared) -> its bar. All groups have the same.
         title: above the plot.
         unit: what the values are in, under the axis.
     """
@@ -33,8 +33,9 @@ def bars(groups: Mapping[str, Mapping[str, Bar]], *, title: str, unit: str) -> b
         places = [row + (number - (len(models) - 1) / 2) * height for row, group in enumerate(groups.values())]
         found = [group[model] for group in groups.values()]
         errors = [[max(0.0, bar.value - bar.low) for bar in found], [max(0.0, bar.high - bar.value) for bar in found]]
-        axes.barh(places, [bar.value for bar in found], height, xerr=errors, capsize=2, label=model)
-    axes.set_yticks(range(len(groups)), list(groups))
+        intervals = errors if any(map(any, errors)) else None
+        axes.barh(places, [bar.value for bar in found], height, xerr=intervals, capsize=2, label=model)
+    axes.set_yticks(range(len(groups)), list(groups), parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.set_title(title)
@@ -43,24 +44,25 @@ def bars(groups: Mapping[str, Mapping[str, Bar]], *, title: str, unit: str) -> b
     return _png(figure)
 
 
-def histograms(series: Mapping[str, Sequence[float]], labels: Sequence[str], *, title: str, unit: str) -> bytes:
-    """Distributions side by side: shares by bin, one step line a series.
+def histograms(series: Mapping[str, Sequence[float]], edges: Sequence[float], *, title: str, unit: str) -> bytes:
+    """Distributions over the same bins: shares by bin, the first as an area and the others as lines over it.
 
     Args:
         series: name -> the share of each bin.
-        labels: the name of each bin.
+        edges: where the bins begin, and where the last one ends: one more than there are bins.
         title: above the plot.
-        unit: what the bins are.
+        unit: what the bins are in, under the axis.
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
-    for name, shares in series.items():
-        axes.step(range(len(labels)), shares, where="mid", label=name)
-    axes.set_xticks(range(len(labels)), list(labels), rotation=90 if len(labels) > 16 else 0, fontsize=8)
+    for number, (name, shares) in enumerate(series.items()):
+        axes.stairs(shares, edges, label=name, fill=number == 0, alpha=0.5 if number == 0 else 1, linewidth=1.5)
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel(unit)
     axes.set_ylabel("share")
     axes.set_title(title)
-    axes.legend()
+    if len(series) > 1:
+        axes.legend()
     return _png(figure)
 
 
