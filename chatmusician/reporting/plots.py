@@ -1,6 +1,7 @@
 """Plots of the report, as PNG."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ def bars(groups: Mapping[str, Mapping[str, Bar]], *, title: str, unit: str) -> b
     """
     models = list(dict.fromkeys(model for group in groups.values() for model in group))
     height = 0.8 / max(1, len(models))
-    figure = Figure(figsize=(8, 0.9 + 0.45 * len(groups) * max(1, len(models)) ** 0.7), layout="constrained")
+    legend = 0.25 + 0.2 * len(models) if len(models) > 1 else 0.0  # below the axes, where it hides no bar
+    figure = Figure(figsize=(8, 0.9 + 0.2 * len(groups) * (1 + len(models)) + legend), layout="constrained")
     axes = figure.subplots()
     for number, model in enumerate(models):
         places = [row + (number - (len(models) - 1) / 2) * height for row, group in enumerate(groups.values())]
@@ -36,11 +38,11 @@ def bars(groups: Mapping[str, Mapping[str, Bar]], *, title: str, unit: str) -> b
         intervals = errors if any(map(any, errors)) else None
         axes.barh(places, [bar.value for bar in found], height, xerr=intervals, capsize=2, label=model)
     axes.set_yticks(range(len(groups)), list(groups), parse_math=False)
-    axes.invert_yaxis()
+    axes.set_ylim(len(groups) - 0.5, -0.5)  # the first group on top
     axes.set_xlabel(unit)
     axes.set_title(title)
-    if len(models) > 1:
-        axes.legend()
+    if legend:
+        figure.legend(loc="outside lower left")
     return _png(figure)
 
 
@@ -68,6 +70,7 @@ def histograms(series: Mapping[str, Sequence[float]], edges: Sequence[float], *,
 
 def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
-    with mpl.rc_context({"font.family": "DejaVu Sans"}):
+    with mpl.rc_context({"font.family": "DejaVu Sans"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of names, which tables have too
         figure.savefig(out, format="png", dpi=110)
     return out.getvalue()

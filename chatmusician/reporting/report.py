@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 Cell = str | float | int | None
 """A text, a number, or None for what was not measured."""
@@ -131,9 +132,9 @@ def render_markdown(title: str, sections: Sequence[Section]) -> str:
         for tune in section.tunes:
             parts += [f"### {tune.title}", *(f"- {remark}" for remark in tune.remarks), _fenced(tune.abc, "abc")]
         for excerpt in section.excerpts:
-            text = "".join(f"{FAINT[0]}{span.text}{FAINT[1]}" if span.faint else span.text for span in excerpt.spans)
-            parts += [f"### {_markdown_text(excerpt.title)}", *([excerpt.note] if excerpt.note else [])]
-            parts.append(_fenced(text, "text"))
+            parts += [f"### {_markdown_text(excerpt.title)}"]
+            parts += [_markdown_text(excerpt.note)] if excerpt.note else []
+            parts.append(_fenced(_marked(excerpt.spans), "text"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -148,6 +149,15 @@ def _markdown_table(table: Table) -> str:
 def _markdown_text(text: str) -> str:
     """A text of the data on one line, of which nothing becomes HTML, a link or a picture."""
     return text.replace("\n", " ").replace("<", "\\<").replace("](", "]\\(")
+
+
+def _marked(spans: Sequence[Span]) -> str:
+    """Excerpts without colours: faint text, however many spans of it, stands in one pair of `FAINT`."""
+    text = ""
+    for faint, group in groupby(spans, key=lambda span: span.faint):
+        before, after = FAINT if faint else ("", "")
+        text += before + "".join(span.text for span in group) + after
+    return text
 
 
 def _fenced(text: str, language: str) -> str:
@@ -229,7 +239,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --full: #6fdc9b; --faint: #f0a35e; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 nav a { margin-right: 1rem; }
-.wide { overflow-x: auto; }
+.wide { margin-bottom: 1rem; overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }

@@ -66,7 +66,7 @@ def test_markdown() -> None:
         "# Evaluation\n\n## Tunes & bars\n\nWhat was measured.\n\nAnd how.\n\n"
         "| figure | mine | real \\<tunes> |\n|---|---:|---:|\n| ![parse]\\(x) \\| rate | 0.970 | - |\n\nOf 200.\n\n"
         '![The "rates"](rates.png)\n\n## Gallery\n\n### jig, best\n\n```abc\nX:1\nK:G\nG|]\n```\n\n'
-        "## Texts\n\n### of \\<b>\n\nTwo & two.\n\n````text\n⟦Play <it>``` ⟧⟦</s>⟧G|]\n````\n"
+        "## Texts\n\n### of \\<b>\n\nTwo & two.\n\n````text\n⟦Play <it>``` </s>⟧G|]\n````\n"
     )
 
 
