@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from chatmusician.data.documents import Document
-from chatmusician.data.preparation import PackingSettings, Rejection, prepare
+from chatmusician.data.preparation import PackingSettings, prepare
 from chatmusician.data.shards import Manifest, SplitManifest, load_manifest
 from chatmusician.data.tokenizers import TrainedTokenizer
+from chatmusician.data.units import Rejection
 
 BYTES = TrainedTokenizer(vocab_size=259)
 """One token a byte, so that everything can be counted by hand."""

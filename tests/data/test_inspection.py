@@ -21,7 +21,7 @@ from chatmusician.data.inspection.folder import PreparedFolder, Shard, open_fold
 from chatmusician.data.inspection.look import Look, look_at
 from chatmusician.data.inspection.quarantine import kind_of
 from chatmusician.data.inspection.repetition import Leaks, RepeatedDocument, Repeats
-from chatmusician.data.preparation import Rejection
+from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 
 TRAIN = [

@@ -8,7 +8,7 @@ from prepared_folders import prepare_documents, rewrite_shard, with_sources, wit
 
 from chatmusician.data.documents import Document, plain_document
 from chatmusician.data.inspection.command import inspect
-from chatmusician.data.preparation import Rejection
+from chatmusician.data.units import Rejection
 
 NASTY = '</pre><script src="https://example.org/x.js"></script>![i](https://example.org/i.png)```\x1b[2J'
 
