@@ -101,11 +101,12 @@ class PieceEncoder:
         pieces = pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)])
         coded = pieces.dictionary_encode()
         in_text = before == Before.TEXT
-        codes = coded.indices.to_numpy()[in_text]
+        codes = np.frombuffer(coded.indices.buffers()[1], np.int32, len(starts))[in_text]
         slot_of_code = np.zeros(len(coded.dictionary), np.int64)
         slot_of_code[codes] = 1
         distinct = np.flatnonzero(slot_of_code)
-        slot_of_code[distinct] = self._table.in_text(coded.dictionary.take(pa.array(distinct)).to_pylist())
+        texts = coded.dictionary.to_pylist()
+        slot_of_code[distinct] = self._table.in_text([texts[code] for code in distinct.tolist()])
         others = np.flatnonzero(~in_text & (before != Before.SEPARATOR))
         places = zip(before[others].tolist(), offsets[others].tolist(), offsets[others + 1].tolist(), strict=True)
         slots = np.zeros(len(starts), np.int64)
