@@ -1,13 +1,6 @@
 """The LightningDataModule over prepared shards: prepares what is missing, then serves micro-batches.
 
-A batch is a dict of tensors (B rows of T tokens):
-
-- ``input_ids`` [B, T] and ``position_ids`` [B, T], which restart with each document, so that the attention is
-  block-diagonal;
-- ``targets`` [B, T], the next token where it bears loss, else -100;
-- ``step_tokens`` [], the trained tokens of the whole optimizer step (all ranks and accumulation steps), by which the
-  loss is normalised; known without communication, since the order of rows is a pure function of the position;
-- ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch.
+What a batch holds stands in `chatmusician.data.micro_batches`.
 """
 
 import warnings
@@ -16,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from chatmusician.data.packing import positions, targets
+from chatmusician.data.micro_batches import MicroBatches, MicroBatchLoader
+from chatmusician.data.packed_rows import PackedRows
 from chatmusician.data.preparation import (
     TOKENIZER,
     Corpus,
@@ -29,31 +21,9 @@ from chatmusician.data.preparation import (
     prepare,
     prepared_tokenizer,
 )
-from chatmusician.data.sampler import BatchPlan, EvaluationOrder, MicroBatch, RowOrder, TrainingOrder
-from chatmusician.data.shards import Manifest, PackedRows, load_manifest
+from chatmusician.data.sampler import BatchPlan, EvaluationOrder, RowOrder, TrainingOrder
+from chatmusician.data.shards import Manifest, load_manifest
 from chatmusician.errors import UserError
-
-
-class MicroBatches(Dataset[dict[str, torch.Tensor]]):
-    """Maps a `MicroBatch` (which rows) to its tensors."""
-
-    def __init__(self, rows: PackedRows, *, seq_len: int) -> None:
-        self.rows = rows
-        self.seq_len = seq_len
-
-    def __getitem__(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        rows = [self.rows[int(row)] for row in batch.rows]
-        shape = (len(rows), self.seq_len)
-        ids = np.array([row[0] for row in rows], dtype=np.int64).reshape(shape)  # [B, T]
-        masks = np.array([row[1] for row in rows], dtype=np.bool_).reshape(shape)  # [B, T]
-        restarts = np.array([positions(row[2], seq_len=self.seq_len) for row in rows], dtype=np.int64).reshape(shape)
-        return {
-            "input_ids": torch.from_numpy(ids),
-            "position_ids": torch.from_numpy(restarts),
-            "targets": torch.from_numpy(targets(ids, masks)),
-            "step_tokens": torch.tensor(int(self.rows.trained_tokens[batch.step_rows].sum())),
-            "trained_bytes": torch.tensor(int(self.rows.trained_bytes[batch.rows].sum())),
-        }
 
 
 class PackedDataModule(L.LightningDataModule):
@@ -222,10 +192,5 @@ class PackedDataModule(L.LightningDataModule):
         )
         return self._loader(rows, order)
 
-    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> DataLoader[dict[str, torch.Tensor]]:
-        return DataLoader(
-            MicroBatches(rows, seq_len=self.settings.seq_len),
-            batch_size=None,
-            sampler=order,
-            num_workers=self.loader_workers,
-        )
+    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> MicroBatchLoader:
+        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from chatmusician.data.packing import Row
@@ -181,48 +180,3 @@ def finished_shard(path: Path) -> ShardRecord | None:
     except (OSError, ValueError, TypeError):
         return None
     return record if hashlib.sha256(content).hexdigest() == record.sha256 else None
-
-
-class PackedRows:
-    """Random access to the rows of a split, memory-mapped: opening takes no time, rows are read when asked for.
-
-    Raises:
-        UserError: a shard is missing, or its size is not the one written.
-    """
-
-    def __init__(self, directory: Path, split: SplitManifest, *, seq_len: int) -> None:
-        tables = [_open_shard(directory / shard.name) for shard in split.shards if shard.rows]
-        self._ids = [_matrix(table, "ids", seq_len) for table in tables]
-        self._masks = [_matrix(table, "loss_mask", seq_len) for table in tables]
-        self._lengths = [table.column("lengths") for table in tables]
-        self._starts = np.cumsum([0, *(len(ids) for ids in self._ids)])
-        empty = [np.zeros(0, np.uint32)]
-        self.trained_tokens = np.concatenate([table["trained_tokens"].to_numpy() for table in tables] or empty)
-        """Trained tokens of each row, [rows]."""
-        self.trained_bytes = np.concatenate([table["trained_bytes"].to_numpy() for table in tables] or empty)
-        """UTF-8 bytes that those tokens stand for, [rows]."""
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def __getitem__(self, row: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], list[int]]:
-        """Ids [seq_len], loss mask [seq_len] and document lengths of a row."""
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of {len(self)}")
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        offset = row - int(self._starts[shard])
-        mask = self._masks[shard][offset].astype(np.bool_)
-        return self._ids[shard][offset], mask, self._lengths[shard][offset].as_py()
-
-
-def _open_shard(path: Path) -> pa.Table:
-    try:
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_stream(source).read_all()
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"shard {path} cannot be read ({error}); remove the folder to prepare it anew") from error
-
-
-def _matrix(table: pa.Table, column: str, seq_len: int) -> npt.NDArray[Any]:
-    """A fixed-size list column as [rows, seq_len], without a copy."""
-    return table.column(column).chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(-1, seq_len)

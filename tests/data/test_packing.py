@@ -19,7 +19,7 @@ def test_the_row_drawn_in_the_module() -> None:
     assert row.ids.tolist() == [A, B, C, D, E, PAD, PAD, PAD]
     assert row.lengths == (3, 2)
     assert row.loss_mask.tolist() == [False, True, True, False, True, False, False, False]
-    assert positions(row.lengths, seq_len=8).tolist() == [0, 1, 2, 0, 1, 0, 1, 2]
+    assert positions(np.array([*row.lengths, 3]), seq_len=8).tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     x = IGNORED
     assert targets(row.ids, row.loss_mask).tolist() == [B, C, x, E, x, x, x, x]
     assert (row.trained_tokens, row.trained_bytes) == (3, 30)
