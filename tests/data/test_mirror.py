@@ -148,7 +148,8 @@ def test_what_a_killed_run_left_is_checked(site: Site, origin: Path, tmp_path: P
 def fetch_after(url: str, directory: Path, started: Connection) -> None:
     """Fetch in a second process, which says first whether another holds the lock."""
     try:
-        FileLock(directory / ".lock").acquire(blocking=False)
+        with FileLock(directory / ".lock", blocking=False):
+            started.send("free")
     except Timeout:
         started.send("held")
     fetch(url, directory)
