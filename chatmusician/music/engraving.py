@@ -101,7 +101,7 @@ def rasterise(svg: str) -> Raster:
     for which in ("bundled", "system"):
         arguments = [str(package_directory("matplotlib") / "mpl-data" / "fonts" / "ttf"), str(PNG_ZOOM), which]
         files = {"score.svg": svg.encode()}
-        result = run_child("svg_rasteriser.py", *arguments, files=files, name="resvg")
+        result = run_child("svg_rasteriser", *arguments, files=files, name="resvg")
         missing = re.findall(r"No fonts with a (\S+)/U\+", result.stdout.decode("utf-8", "replace"))
         if not missing:
             break
@@ -128,14 +128,14 @@ def _by_verovio(abc: str) -> Engraving:
 
 def _by_music21(abc: str) -> Engraving:
     files = {"tune.abc": arrange_for_music21(abc).encode()}
-    musicxml = run_child("music21_converter.py", files=files, name="music21").files["tune.musicxml"]
+    musicxml = run_child("music21_converter", files=files, name="music21").files["tune.musicxml"]
     return _draw({"tune.musicxml": musicxml}, abc=abc, engraver="music21 and verovio", endings=0)
 
 
 def _draw(source: dict[str, bytes], *, abc: str, engraver: str, endings: int) -> Engraving:
     """Engrave a file with verovio under the heading of ``abc``; ``endings`` are marked in it."""
     files = {**source, "heading.json": json.dumps(read_heading(abc)).encode()}
-    result = run_child("verovio_engraver.py", files=files, name="verovio")
+    result = run_child("verovio_engraver", files=files, name="verovio")
     report = json.loads(last_line(result.stdout))
     if report["note_count"] == 0:
         raise ToolError(f"{engraver} found no notes in this tune; check its notation")

@@ -1,42 +1,43 @@
-"""Runs the outside music tools (abc2midi, abcm2ps, verovio, music21, resvg, midirenderer) confined in child processes.
+"""Runs the outside music tools (abc2midi, abcm2ps, verovio, resvg, midirenderer, ...) confined in child processes.
 
 ABC that a model or a visitor wrote can crash a tool, hang it, or make it fill memory and disk; in a child none of that
 reaches the training job or the web server. Each run gets an empty directory of its own that is removed afterwards, no
-shell, no input, a minimal environment, a session of its own that is killed as a whole when time is up, and limits on
-processor time, memory and file size that the child sets on itself (`chatmusician.music.children.launch` says why so).
+shell, no input, a minimal environment, limits on processor time, memory and file size, and a session of its own that
+is killed as a whole when it ends or time is up. Where the system can do it, and Linux can, a run also reaches no
+network, starts no process, reads no file but programs, libraries and what it was given, and writes in its own
+directory only (`chatmusician.music.children.confinement`); `protections` tells what holds on this machine.
 
-It is no jail: a tool may still read what the user may read. That ABC cannot ask for it is the work of
-`chatmusician.music.sanitising`. POSIX only (the ``resource`` module). The launcher adds about 20 ms to a run.
+The second of two defences: the first is `chatmusician.music.sanitising`. POSIX only. A run is forked by a process that
+has imported the tool already (`chatmusician.music.tool_processes`): of a program that does nothing it takes 8 ms.
 """
 
+import json
 import math
 import os
-import selectors
+import shutil
 import signal
+import socket
 import stat
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from chatmusician.errors import UserError
+from chatmusician.music.children.warm_parent import Run
+from chatmusician.music.tool_processes import ParentEnded, ToolParent, discard, environment, parent_of
 
 TIMEOUT_S = 15.0
 """Wall-clock seconds a tool may take; an ordinary tune takes a tool well under one."""
 MEMORY_BYTES = 2 * 1024**3
 """Address space of a tool, not resident memory: libraries and thread stacks count."""
 FILE_BYTES = 128 * 1024**2
-"""Size of each file a tool may write."""
+"""Size of each file a tool may write, and of all together that it may leave behind."""
 OUTPUT_BYTES = 64 * 1024
-"""How much of standard output, and of standard error, is kept; the rest is read and dropped."""
+"""How much of standard output, and of standard error, is kept unless more is asked for; the rest is dropped."""
 FILES_PRODUCED = 64
 """How many files a tool may leave behind."""
-
-CHILDREN = Path(__file__).parent / "children"
-INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # a cluster's Python may not start without them
 
 
 class ToolError(UserError):
@@ -49,11 +50,34 @@ class ToolResult:
 
     exit_status: int
     stdout: bytes
-    """At most `OUTPUT_BYTES`."""
+    """At most ``output_bytes``."""
     stderr: bytes
-    """At most `OUTPUT_BYTES`."""
+    """At most ``output_bytes``."""
     files: Mapping[str, bytes]
     """Name to content of the regular files in the tool's directory that it was not given, links and folders aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protections:
+    """What a run is cut off from on this machine, besides the limits on its resources, which hold everywhere."""
+
+    network: bool
+    files: bool
+    """Those that are neither programs, libraries, fonts nor its own."""
+    processes: bool
+    """Those that it could start."""
+
+
+@cache
+def protections() -> Protections:
+    """Let a child try what it should not be able to do, and tell.
+
+    Raises:
+        ToolError: no child can be run here.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile() as file:
+        result = run_child("prober", str(listener.getsockname()[1]), file.name, files={}, name="the prober")
+    return Protections(**json.loads(last_line(result.stdout)))
 
 
 def run_tool(
@@ -64,50 +88,38 @@ def run_tool(
     timeout_s: float = TIMEOUT_S,
     memory_bytes: int = MEMORY_BYTES,
     file_bytes: int = FILE_BYTES,
+    output_bytes: int = OUTPUT_BYTES,
 ) -> ToolResult:
-    """Run a tool in a fresh directory that holds ``files`` and collect what it writes there.
+    """Run a program in a fresh directory that holds ``files`` and collect what it writes there.
 
-    ``argv[0]`` is the absolute path of a program; ``files`` has plain file names. ``name`` is what messages call the
-    tool (default: the program's file name).
+    ``argv[0]`` is its absolute path; ``files`` has plain file names. ``name`` is what messages call the tool (default:
+    the program's file name).
 
     Raises:
         ToolError: the tool was ended by a signal (a crash, or its limit of processor time or file size), took longer
-            than ``timeout_s`` seconds, or left more than `FILES_PRODUCED` files.
+            than ``timeout_s`` seconds, or left more than `FILES_PRODUCED` files or too large ones.
     """
-    name = name or Path(argv[0]).name
-    limits = (math.ceil(timeout_s), memory_bytes, file_bytes)
-    launcher = [sys.executable, "-I", "-S", str(CHILDREN / "launch.py"), *map(str, limits)]
-    with tempfile.TemporaryDirectory(prefix="chatmusician-") as folder:
-        directory = Path(folder)
-        for file_name, content in files.items():
-            if Path(file_name).name != file_name:
-                raise ValueError(f"{file_name!r} is not a plain file name")
-            (directory / file_name).write_bytes(content)
-        process = subprocess.Popen(
-            [*launcher, *argv],
-            cwd=directory,
-            env=_environment(directory),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        stdout, stderr = _await_end(process, name=name, timeout_s=timeout_s)
-        if process.returncode < 0:
-            raise ToolError(_describe_signal(-process.returncode, name=name, limits=limits))
-        produced = _collect(directory, given=files, name=name)
-    return ToolResult(exit_status=process.returncode, stdout=stdout, stderr=stderr, files=produced)
+    limits = _Limits(timeout_s=timeout_s, memory_bytes=memory_bytes, file_bytes=file_bytes, output_bytes=output_bytes)
+    folder = str(Path(argv[0]).resolve().parent)
+    return _run("", argv, files=files, name=name or Path(argv[0]).name, reads=[folder], limits=limits)
 
 
-def run_child(script: str, *arguments: str, files: Mapping[str, bytes], name: str) -> ToolResult:
-    """Run a script of `chatmusician.music.children` by `run_tool`, with the default limits.
+def run_child(
+    script: str, *arguments: str, files: Mapping[str, bytes], name: str, reads: Sequence[str] = ()
+) -> ToolResult:
+    """Run a script of `chatmusician.music.children`, with the default limits, and collect what it writes.
+
+    Args:
+        script: the module's name.
+        arguments: what its function ``main`` is given.
+        files: name to content of what stands in its directory.
+        name: what messages call it.
+        reads: files and folders besides that it may read, where these are not those of Python and its packages.
 
     Raises:
         ToolError: as `run_tool`; also when the script ends in an exception, whose last line is quoted.
     """
-    # Isolated (-I) so that neither the user's environment nor our package shadows a tool's modules.
-    argv = [sys.executable, "-I", "-B", str(CHILDREN / script), *arguments]
-    result = run_tool(argv, files=files, name=name)
+    result = _run(script, arguments, files=files, name=name, reads=reads, limits=_Limits())
     if result.exit_status != 0:
         raise ToolError(f"{name} could not process this tune ({last_line(result.stderr)}); check its notation")
     return result
@@ -119,70 +131,98 @@ def last_line(output: bytes, *, characters: int = 200) -> str:
     return lines[-1][:characters] if lines else "it gave no reason"
 
 
-def _environment(directory: Path) -> dict[str, str]:
-    kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(directory), "TMPDIR": str(directory), **kept}
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    timeout_s: float = TIMEOUT_S
+    memory_bytes: int = MEMORY_BYTES
+    file_bytes: int = FILE_BYTES
+    output_bytes: int = OUTPUT_BYTES
+
+    @property
+    def cpu_seconds(self) -> int:
+        return math.ceil(self.timeout_s)
 
 
-def _await_end(process: subprocess.Popen[bytes], *, name: str, timeout_s: float) -> tuple[bytes, bytes]:
-    """Standard output and error, bounded, once the process has ended; whatever goes wrong, its session is killed."""
-    deadline = time.monotonic() + timeout_s
+def _run(
+    script: str,
+    arguments: Sequence[str],
+    *,
+    files: Mapping[str, bytes],
+    name: str,
+    reads: Sequence[str],
+    limits: _Limits,
+) -> ToolResult:
+    for file_name in files:
+        if Path(file_name).name != file_name:
+            raise ValueError(f"{file_name!r} is not a plain file name")
     try:
-        output = _read_output(process, deadline=deadline)
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        raise ToolError(f"{name} took longer than {timeout_s:g} s and was stopped; shorten the tune") from None
+        for _ in range(2):
+            parent = parent_of(script)
+            try:
+                return _run_once(parent, arguments, files=files, name=name, reads=reads, limits=limits)
+            except ParentEnded:  # since the last run; the next attempt starts another
+                discard(script, parent)
+    except OSError as error:
+        raise ToolError(f"{name} cannot be run here ({error.strerror}); make room in memory and on disk") from error
+    raise ToolError(f"the process that runs {name} ends again and again; make room in memory")
+
+
+def _run_once(
+    parent: ToolParent,
+    arguments: Sequence[str],
+    *,
+    files: Mapping[str, bytes],
+    name: str,
+    reads: Sequence[str],
+    limits: _Limits,
+) -> ToolResult:
+    if not parent.folder.is_dir():
+        raise ParentEnded
+    directory = Path(tempfile.mkdtemp(prefix="run-", dir=parent.folder))
+    try:
+        for file_name, content in files.items():
+            (directory / file_name).write_bytes(content)
+        run = Run(
+            arguments=list(arguments),
+            directory=str(directory),
+            environment=environment(directory),
+            reads=list(reads),
+            cpu_seconds=limits.cpu_seconds,
+            memory_bytes=limits.memory_bytes,
+            file_bytes=limits.file_bytes,
+        )
+        end = parent.run(run, timeout_s=limits.timeout_s, output_bytes=limits.output_bytes)
+        if end.exit_status < 0:
+            raise ToolError(_describe_signal(-end.exit_status, name=name, limits=limits))
+        produced = _collect(directory, given=files, name=name)
+    except TimeoutError:
+        raise ToolError(f"{name} took longer than {limits.timeout_s:g} s and was stopped; shorten the tune") from None
     finally:
-        if process.returncode is None:  # not yet reaped, so its id, its group's too, is still its own
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
-    return output
+        shutil.rmtree(directory, ignore_errors=True)
+    return ToolResult(exit_status=end.exit_status, stdout=end.stdout, stderr=end.stderr, files=produced)
 
 
-def _read_output(process: subprocess.Popen[bytes], *, deadline: float) -> tuple[bytes, bytes]:
-    """Read both streams to their ends, keeping `OUTPUT_BYTES` of each; TimeoutError past the deadline.
-
-    Not ``communicate``: it keeps everything, and a tool may print without end.
-    """
-    assert process.stdout is not None and process.stderr is not None
-    kept = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
-    with selectors.DefaultSelector() as selector:
-        for descriptor in kept:
-            selector.register(descriptor, selectors.EVENT_READ)
-        while selector.get_map():
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise TimeoutError
-            for key, _ in selector.select(remaining_s):
-                chunk = os.read(key.fd, 65536)
-                if not chunk:
-                    selector.unregister(key.fd)
-                kept[key.fd] += chunk[: OUTPUT_BYTES - len(kept[key.fd])]
-    stdout, stderr = kept.values()
-    return bytes(stdout), bytes(stderr)
-
-
-def _describe_signal(number: int, *, name: str, limits: tuple[int, int, int]) -> str:
-    cpu_seconds, memory_bytes, file_bytes = limits
+def _describe_signal(number: int, *, name: str, limits: _Limits) -> str:
     if number == signal.SIGXCPU:
-        return f"{name} used more than {cpu_seconds} s of processor time and was stopped; shorten the tune"
+        return f"{name} used more than {limits.cpu_seconds} s of processor time and was stopped; shorten the tune"
     if number == signal.SIGXFSZ:
-        return f"{name} wrote a file of more than {file_bytes / 2**20:g} MiB and was stopped; shorten the tune"
+        return f"{name} wrote a file of more than {limits.file_bytes / 2**20:g} MiB and was stopped; shorten the tune"
     signal_name = signal.Signals(number).name
     # What a C++ or Rust program does where memory cannot be had.
-    memory = f", perhaps for want of memory beyond {memory_bytes / 2**20:g} MiB" if number == signal.SIGABRT else ""
+    memory = (
+        f", perhaps for want of memory beyond {limits.memory_bytes / 2**20:g} MiB" if number == signal.SIGABRT else ""
+    )
     return f"{name} crashed on this tune ({signal_name}{memory}); simplify its notation or use another format"
 
 
 def _collect(directory: Path, *, given: Mapping[str, bytes], name: str) -> dict[str, bytes]:
-    produced = sorted(
-        Path(entry)
+    sizes = {
+        Path(entry): status.st_size
         for entry in os.scandir(directory)
-        if entry.name not in given and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)
-    )
-    if len(produced) > FILES_PRODUCED:
-        raise ToolError(f"{name} wrote {len(produced)} files, more than {FILES_PRODUCED}; give it one tune at a time")
-    return {path.name: path.read_bytes() for path in produced}
+        if entry.name not in given and stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode)
+    }
+    if len(sizes) > FILES_PRODUCED:
+        raise ToolError(f"{name} wrote {len(sizes)} files, more than {FILES_PRODUCED}; give it one tune at a time")
+    if (total := sum(sizes.values())) > FILE_BYTES:
+        raise ToolError(f"{name} wrote {total / 2**20:.0f} MiB, more than {FILE_BYTES / 2**20:g}; shorten the tune")
+    return {path.name: path.read_bytes() for path in sorted(sizes)}

@@ -1,5 +1,7 @@
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +10,25 @@ from pathlib import Path
 import pytest
 
 from chatmusician.errors import UserError
-from chatmusician.music.sandbox import CHILDREN, FILES_PRODUCED, OUTPUT_BYTES, ToolError, run_child, run_tool
+from chatmusician.music.sandbox import (
+    FILES_PRODUCED,
+    OUTPUT_BYTES,
+    Protections,
+    ToolError,
+    protections,
+    run_child,
+    run_tool,
+)
+from chatmusician.music.tool_processes import parent_of
 
 MIB = 1024**2
+ROOT = Path(__file__).resolve().parents[2]
+CONFINED = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "from chatmusician.music.children.confinement import confine\n"
+    "confine(cpu_seconds=1, memory_bytes=2**31, file_bytes=2**20, directory='.', reads=[], may_execute=False)\n"
+)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what confines a tool to this degree is Linux's")
 
 
 def python(code: str, *arguments: str) -> list[str]:
@@ -28,17 +46,16 @@ def test_result_holds_what_the_tool_left() -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "import os; os.abort()", "while True: pass"])
-def test_directory_is_fresh_and_removed_however_the_tool_ends(tmp_path: Path, ending: str) -> None:
-    note = tmp_path / "where"
-    code = f"import os, sys; open(sys.argv[1], 'w').write(os.getcwd() + ' ' + str(os.listdir()))\n{ending}"
+def test_directory_is_fresh_and_removed_however_the_tool_ends(ending: str) -> None:
+    code = f"import os; print(os.getcwd(), os.listdir(), flush=True); open('made', 'w').close(); {ending or 'pass'}"
     if ending:
         with pytest.raises(ToolError):
-            run_tool(python(code, str(note)), files={"a.txt": b""}, timeout_s=1)
+            run_tool(python(code.replace("; while", "\nwhile")), files={"a.txt": b""}, timeout_s=1)
     else:
-        run_tool(python(code, str(note)), files={"a.txt": b""})
-    directory, _, listing = note.read_text().partition(" ")
-    assert listing == "['a.txt']"
-    assert not Path(directory).exists()
+        directory, _, listing = run_tool(python(code), files={"a.txt": b""}).stdout.decode().partition(" ")
+        assert listing == "['a.txt']\n"
+        assert Path(directory).parent == parent_of("").folder
+    assert list(parent_of("").folder.iterdir()) == []
 
 
 def test_environment_is_minimal_and_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,23 +92,19 @@ def test_a_tool_without_end_is_stopped(code: str) -> None:
 
 
 def test_processor_time_runs_out_with_a_signal_that_says_so() -> None:
-    limits = ["1", str(2 * 1024**3), str(MIB)]
-    launcher = [sys.executable, "-I", "-S", str(CHILDREN / "launch.py"), *limits]
-    ended = subprocess.run([*launcher, *python("while True: pass")], timeout=300, check=False)
+    code = CONFINED + "while True: pass"
+    ended = subprocess.run(python(code, str(ROOT)), timeout=300, check=False)
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_timeout_ends_the_tools_own_children_too(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    grandchild = f"import time; fifo = open({str(fifo)!r}, 'w'); time.sleep(5); fifo.write('survived')"
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
-    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(ToolError, match="took longer"):
-        run_tool(python(code), files={}, timeout_s=1.5)
-    os.set_blocking(reading, True)
-    assert os.read(reading, 100) == b""  # the end of file comes with the writer's death
-    os.close(reading)
+def test_what_a_tool_leaves_running_ends_with_it() -> None:
+    code = (
+        "import os, time\n"
+        "try:\n    process = os.fork()\n"
+        "except PermissionError:\n    print('refused')\n"
+        "else:\n    print('forked') if process else time.sleep(600)"
+    )
+    assert run_tool(python(code), files={}).stdout == (b"refused\n" if protections().processes else b"forked\n")
 
 
 def test_memory_is_limited() -> None:
@@ -115,9 +128,21 @@ def test_output_is_read_to_its_end_but_kept_only_in_part() -> None:
     assert result.stderr == b"done"
 
 
+def test_more_output_is_kept_where_it_is_asked_for() -> None:
+    code = python("print('x' * 200_000, end='')")
+    assert len(run_tool(code, files={}, output_bytes=300_000).stdout) == 200_000
+    assert len(run_tool(code, files={}, output_bytes=100_000).stdout) == 100_000
+
+
 def test_links_and_folders_are_not_followed() -> None:
     code = "import os; os.symlink('/etc/hosts', 'link'); os.mkdir('folder'); open('folder/file', 'w').write('x')"
     assert run_tool(python(code), files={}).files == {}
+
+
+def test_too_much_is_refused() -> None:
+    code = "for name in 'ab': open(name, 'wb').truncate(100 * 1024**2)"
+    with pytest.raises(ToolError, match=r"^python\S* wrote 200 MiB, more than 128; shorten the tune$"):
+        run_tool(python(code), files={})
 
 
 def test_too_many_files_are_refused() -> None:
@@ -143,17 +168,120 @@ def test_runs_from_several_threads_do_not_mix() -> None:
 
 def test_a_lower_hard_limit_stays() -> None:
     code = (
-        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (900, 1000));"
-        f"limit = runpy.run_path({str(CHILDREN / 'launch.py')!r})['limit'];"
-        "limit(resource.RLIMIT_FSIZE, 5000); print(resource.getrlimit(resource.RLIMIT_FSIZE))"
+        "import resource, sys; sys.path.insert(0, sys.argv[1]);"
+        "from chatmusician.music.children.confinement import limit;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (900, 1000)); limit(resource.RLIMIT_FSIZE, 5000);"
+        "print(resource.getrlimit(resource.RLIMIT_FSIZE))"
     )
-    ended = subprocess.run(python(code), capture_output=True, check=True)
+    ended = subprocess.run(python(code, str(ROOT)), capture_output=True, check=True)
     assert ended.stdout == b"(1000, 1000)\n"
+
+
+def test_where_linux_can_a_tool_is_cut_off() -> None:
+    if sys.platform == "linux":
+        assert protections() == Protections(network=True, files=True, processes=True)
+    else:
+        assert protections() == Protections(network=False, files=False, processes=False)
+
+
+@linux_only
+def test_a_tool_reads_and_writes_nothing_of_others(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("leaked")
+    own = tmp_path / "tool"
+    code = (
+        "import sys\n"
+        "for name, mode in [(sys.argv[1], 'r'), ('/etc/passwd', 'r'), (sys.argv[1], 'w'), (sys.argv[2], 'w')]:\n"
+        "    try: print(open(name, mode).read() if mode == 'r' else open(name, mode).name)\n"
+        "    except PermissionError: print('refused')\n"
+        "open('own', 'w').write('fine')"
+    )
+    result = run_tool(python(code, str(tmp_path / "secret"), str(own)), files={})
+    assert result.stdout == b"refused\n" * 4
+    assert result.files == {"own": b"fine"}
+    assert (tmp_path / "secret").read_text() == "leaked"
+    assert not own.exists()
+
+
+@linux_only
+def test_a_tool_sends_no_signal_to_others() -> None:
+    code = "import os, sys\ntry: os.kill(int(sys.argv[1]), 0)\nexcept PermissionError: print('refused')"
+    assert run_tool(python(code, str(os.getpid())), files={}).stdout == b"refused\n"
+
+
+@linux_only
+def test_a_script_becomes_no_program() -> None:
+    code = CONFINED + "import os\ntry: os.execv('/bin/sh', ['sh'])\nexcept PermissionError: print('refused')"
+    assert subprocess.run(python(code, str(ROOT)), capture_output=True, check=True).stdout == b"refused\n"
+
+
+@linux_only
+def test_threads_may_be_started() -> None:
+    code = "import threading; thread = threading.Thread(target=print, args=['played']); thread.start(); thread.join()"
+    assert run_tool(python(code), files={}).stdout == b"played\n"
+
+
+@linux_only
+def test_where_calls_cannot_be_filtered_the_network_is_left() -> None:
+    code = (
+        "import ctypes, socket, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from chatmusician.music.children.confinement import leave_network\n"
+        "left = leave_network(ctypes.CDLL(None))\n"
+        "try: socket.create_connection(('127.0.0.1', int(sys.argv[2]))).close()\n"
+        "except OSError: print('refused' if left else 'no way to leave, no way to connect')\n"
+        "else: print('no way to leave' if not left else 'connected')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        answer = subprocess.run(python(code, str(ROOT), port), capture_output=True, check=True).stdout.decode().strip()
+    if answer == "no way to leave":
+        pytest.skip("this system lets nobody make a namespace")
+    assert answer == "refused"
+
+
+def test_a_parent_that_was_killed_is_replaced() -> None:
+    first = parent_of("")
+    assert run_tool(["/bin/echo", "1"], files={}).stdout == b"1\n"
+    os.kill(first.process_id, signal.SIGKILL)
+    assert run_tool(["/bin/echo", "2"], files={}).stdout == b"2\n"
+    assert parent_of("") is not first
+    assert not first.folder.exists()
+
+
+@linux_only
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_all_ends_with_the_process_that_asked(end: signal.Signals) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from chatmusician.music.sandbox import run_tool\n"
+        "from chatmusician.music.tool_processes import parent_of\n"
+        "print(parent_of('').process_id, parent_of('').folder, flush=True)\n"
+        "tool = 'import os, time; os.write(1, bytes(70_000)); time.sleep(600)'\n"
+        "run_tool([sys.executable, '-c', tool], files={}, timeout_s=600)"
+    )
+    with subprocess.Popen(python(code, str(ROOT)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as asking:
+        assert asking.stdout is not None
+        parent, _, folder = asking.stdout.readline().decode().strip().partition(" ")
+        watched = os.pidfd_open(int(parent))
+        while not list(Path(folder).iterdir()):  # until the tool has its directory
+            assert asking.poll() is None
+        asking.send_signal(end)
+    assert select.select([watched], [], [], 60)[0]  # readable once it has ended
+    os.close(watched)
+    assert not Path(folder).exists()
+
+
+def test_a_forked_process_has_parents_of_its_own() -> None:
+    ours = run_tool(["/bin/echo", "ours"], files={})
+    process = os.fork()
+    if process == 0:
+        os._exit(0 if run_tool(["/bin/echo", "theirs"], files={}).stdout == b"theirs\n" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert ours == run_tool(["/bin/echo", "ours"], files={})
 
 
 def test_a_failing_script_is_quoted() -> None:
     with pytest.raises(ToolError, match=r"^resvg could not process this tune \(ValueError: .+\); check its notation$"):
-        run_child("svg_rasteriser.py", ".", "1", "bundled", files={"score.svg": b"no svg"}, name="resvg")
+        run_child("svg_rasteriser", ".", "1", "bundled", files={"score.svg": b"no svg"}, name="resvg")
 
 
 def test_importing_the_package_imports_no_tool() -> None:

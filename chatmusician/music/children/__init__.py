@@ -1,5 +1,5 @@
-"""Scripts that run confined in a child process, each by its path: see `chatmusician.music.sandbox`.
+"""What runs in child processes: the parent that forks them, what confines them, and a script a tool.
 
-Each reads and writes files in its working directory and imports nothing of ours, so that a child starts in the time
-of its tool alone (the launcher in 20 ms, verovio in 160 ms, measured with ``time python -I -c "import verovio"``).
+A script reads and writes files in its working directory, gets the rest as arguments of its function ``main``, and
+imports its tool when it is imported itself, which its parent does once. See `chatmusician.music.sandbox`.
 """

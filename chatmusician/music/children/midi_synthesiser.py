@@ -6,8 +6,9 @@ from pathlib import Path
 import midirenderer
 import mido
 
-if __name__ == "__main__":
-    soundfont, seconds_most = sys.argv[1:]
+
+def main(soundfont: str, seconds_most: str) -> None:
+    """Play it."""
     seconds = mido.MidiFile("tune.mid").length
     if seconds > float(seconds_most):
         sys.exit(f"it lasts {seconds:.0f} s, more than {seconds_most} s")

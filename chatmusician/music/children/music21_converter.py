@@ -16,7 +16,8 @@ def remove_repeated_meters(part: stream.Part) -> None:
             in_force = meter.ratioString
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Convert it."""
     # The version line selects the rules of ABC 2.1: without it a bar's accidentals and line ends mean other things.
     abc = "%abc-2.1\n" + Path("tune.abc").read_text(encoding="utf-8")
     score = converter.parseData(abc, format="abc")

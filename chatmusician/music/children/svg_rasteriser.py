@@ -4,13 +4,13 @@ Arguments: the folder of the fonts, the zoom, and ``system`` to draw on the syst
 cut to the measures of Times, by which verovio and abcm2ps set text; DejaVu has what STIX lacks.
 """
 
-import sys
 from pathlib import Path
 
 import resvg_py
 
-if __name__ == "__main__":
-    font_folder, zoom, which = sys.argv[1:]
+
+def main(font_folder: str, zoom: str, which: str) -> None:
+    """Draw it."""
     fonts = Path(font_folder)
     png = resvg_py.svg_to_bytes(
         svg_string=Path("score.svg").read_text(encoding="utf-8"),

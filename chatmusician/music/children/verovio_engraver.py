@@ -109,7 +109,7 @@ def mend(mei: str, heading: dict) -> tuple[str, int]:
     return ElementTree.tostring(root, encoding="unicode"), endings
 
 
-def engrave() -> None:
+def main() -> None:
     """Read the files of the working directory and write ``score.svg``."""
     import verovio
 
@@ -126,7 +126,3 @@ def engrave() -> None:
         raise SystemExit("verovio cannot lay it out")
     Path("score.svg").write_text(toolkit.renderToSVG(1), encoding="utf-8")
     print(json.dumps({"note_count": mei.count("<note "), "endings": endings, "pages": toolkit.getPageCount()}))
-
-
-if __name__ == "__main__":
-    engrave()
