@@ -36,6 +36,6 @@ def tune_of(answer: Answer) -> AnsweredTune:
 
 
 def write_tune(abc: str, directory: Path, *, stem: str = "tune") -> list[str]:
-    """Write a tune as ABC, SVG, PNG, MIDI and WAV; returns a line for each file, and for each that was not made."""
+    """Write a tune as ABC and in every format that can be rendered; a line for each file, and for each not made."""
     rendering = render(abc, directory, stem=stem)
     return [*(str(path) for path in rendering.paths.values()), *rendering.problems]

@@ -1,22 +1,25 @@
-"""One tune to files: the ABC itself, its score as SVG and PNG, its sound as MIDI and WAV.
+"""One tune to files: the ABC itself, its score as SVG, PNG, PDF and MusicXML, its sound as MIDI and WAV.
 
-The end of the flow for generated music: ``chatmusician.generate``, the sample callback and the web demo call `render`.
-A format that cannot be made becomes a line in `Rendering.problems` and does not stop the others.
+The end of the flow for generated music: ``chatmusician.generate``, the model card's picture, the report's gallery and
+the web demo call `render`. A format that cannot be made becomes a line in `Rendering.problems` and does not stop the
+others. What does not need another's result is made side by side.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatmusician.errors import UserError
 from chatmusician.music.audio import midi_to_wav
-from chatmusician.music.engraving import engrave_svg, rasterise
+from chatmusician.music.engraving import Drawing, Engraving, engrave, rasterise, write_pdf
 from chatmusician.music.midi import abc_to_midi
+from chatmusician.music.notation.writing import notate
+from chatmusician.music.sandbox import ToolError
 from chatmusician.music.sanitising import sanitise
 
-FORMATS = ("svg", "png", "mid", "wav")
+FORMATS = ("svg", "png", "pdf", "musicxml", "mid", "wav")
 """What can be rendered, and the files' suffixes."""
 
 
@@ -30,6 +33,16 @@ class Rendering:
     """What was taken out of the tune, is missing in a picture, or could not be made: one line each."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """The formats of one tune, not yet files."""
+
+    contents: Mapping[str, bytes]
+    """Suffix to bytes, of the formats that could be made, in the order asked for."""
+    problems: tuple[str, ...]
+    """As in `Rendering`."""
+
+
 def render(abc: str, directory: Path | str, *, stem: str = "tune", formats: Sequence[str] = FORMATS) -> Rendering:
     """Write ``directory/stem.abc`` (the text as given) and a file of each format (of the text sanitised).
 
@@ -38,70 +51,87 @@ def render(abc: str, directory: Path | str, *, stem: str = "tune", formats: Sequ
     Raises:
         UserError: a format is unknown, ``stem`` is not a plain file name, or a file cannot be written.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise UserError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
     if not stem or Path(stem).name != stem:
         raise UserError(f"the stem {stem!r} is not a plain file name; give the folder as the directory")
-    sanitised = sanitise(abc)
-    problems = [f"taken out, {what}" for what in sanitised.removed]
+    _check(formats)
     # A lone surrogate, which a tokenizer may yield, has no UTF-8.
     paths = {"abc": _write(Path(directory) / f"{stem}.abc", abc.encode("utf-8", "replace"))}
-    # Side by side: each waits in a thread of its own for the child processes that do the work.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        chains = [pool.submit(make, sanitised.abc, frozenset(formats)) for make in (_make_score, _make_sound)]
-    contents: dict[str, bytes] = {}
-    for chain in chains:
-        made, troubles = chain.result()
-        contents |= made
-        problems += troubles
-    for suffix in formats:
-        if suffix in contents:
-            paths[suffix] = _write(Path(directory) / f"{stem}.{suffix}", contents[suffix])
-    return Rendering(paths=paths, problems=tuple(problems))
+    rendered = render_bytes(abc, formats=formats)
+    for suffix, content in rendered.contents.items():
+        paths[suffix] = _write(Path(directory) / f"{stem}.{suffix}", content)
+    return Rendering(paths=paths, problems=rendered.problems)
 
 
-def _make_score(abc: str, formats: frozenset[str]) -> tuple[dict[str, bytes], list[str]]:
-    """Of SVG and PNG those asked for, and what went wrong."""
+def render_bytes(abc: str, *, formats: Sequence[str] = FORMATS) -> Rendered:
+    """Each format of the first tune of a text, sanitised first.
+
+    Raises:
+        UserError: a format is unknown.
+    """
+    _check(formats)
+    sanitised = sanitise(abc)
+    problems = [f"taken out, {what}" for what in sanitised.removed]
     contents: dict[str, bytes] = {}
-    wanted = [suffix for suffix in ("svg", "png") if suffix in formats]
-    if not wanted:
-        return contents, []
-    try:
-        engraving = engrave_svg(abc)
-    except UserError as error:
-        return contents, [f"{' and '.join(wanted)}: {error}"]
-    problems = [f"score: {note}" for note in engraving.notes]
-    if "svg" in formats:
-        contents["svg"] = engraving.svg.encode()
-    if "png" in formats:
+    faults: dict[str, list[str]] = {}  # by reason: the formats that could not be made for it
+    wanted = frozenset(formats)
+    with ThreadPoolExecutor(max_workers=len(FORMATS) + 2) as pool:  # threads that wait, most for child processes
+        score: Future[Engraving] = Future()
+        sound: Future[bytes] = Future()
+        if wanted & {"svg", "png", "pdf"}:
+            picture, paper = bool(wanted & {"svg", "png"}), "pdf" in wanted
+            score = pool.submit(engrave, sanitised.abc, picture=picture, paper=paper)
+        if wanted & {"mid", "wav"}:
+            sound = pool.submit(abc_to_midi, sanitised.abc)
+        makers: dict[str, Callable[[], Drawing]] = {
+            "svg": lambda: Drawing(content=score.result().svg.encode(), notes=_notes(score.result().notes)),
+            "png": lambda: _png(score.result()),
+            "pdf": lambda: _pdf(score.result()),
+            "musicxml": lambda: _musicxml(sanitised.abc),
+            "mid": lambda: Drawing(content=sound.result(), notes=()),
+            "wav": lambda: Drawing(content=midi_to_wav(sound.result()), notes=()),
+        }
+        making = {suffix: pool.submit(makers[suffix]) for suffix in dict.fromkeys(formats)}
+    for suffix, made in making.items():
         try:
-            raster = rasterise(engraving.svg)
+            drawing = made.result()
         except UserError as error:
-            problems.append(f"png: {error}")
+            faults.setdefault(str(error), []).append(suffix)
         else:
-            contents["png"] = raster.png
-            problems += [f"png: {note}" for note in raster.notes]
-    return contents, problems
+            contents[suffix] = drawing.content
+            problems += drawing.notes
+    problems += [f"{_listed(suffixes)}: {reason}" for reason, suffixes in faults.items()]
+    return Rendered(contents=contents, problems=tuple(dict.fromkeys(problems)))
 
 
-def _make_sound(abc: str, formats: frozenset[str]) -> tuple[dict[str, bytes], list[str]]:
-    """Of MIDI and WAV those asked for, and what went wrong."""
-    contents: dict[str, bytes] = {}
-    wanted = [suffix for suffix in ("mid", "wav") if suffix in formats]
-    if not wanted:
-        return contents, []
-    try:
-        midi = abc_to_midi(abc)
-    except UserError as error:
-        return contents, [f"{' and '.join(wanted)}: {error}"]
-    if "mid" in formats:
-        contents["mid"] = midi
-    if "wav" in formats:
-        try:
-            contents["wav"] = midi_to_wav(midi)
-        except UserError as error:
-            return contents, [f"wav: {error}"]
-    return contents, []
+def _check(formats: Sequence[str]) -> None:
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise UserError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _notes(notes: Sequence[str], *, about: str = "score") -> tuple[str, ...]:
+    return tuple(f"{about}: {note}" for note in notes)
+
+
+def _png(engraving: Engraving) -> Drawing:
+    drawing = rasterise(engraving.svg)
+    return Drawing(content=drawing.content, notes=_notes(engraving.notes) + _notes(drawing.notes, about="png"))
+
+
+def _pdf(engraving: Engraving) -> Drawing:
+    if not engraving.pages:
+        raise ToolError(engraving.pages_fault)
+    drawing = write_pdf(engraving.pages, title=engraving.title)
+    return Drawing(content=drawing.content, notes=_notes(engraving.notes) + _notes(drawing.notes, about="pdf"))
+
+
+def _musicxml(abc: str) -> Drawing:
+    notated = notate(abc)
+    return Drawing(content=notated.content, notes=_notes(notated.score.notes))
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -132,6 +132,6 @@ def test_the_newest_export_is_used_and_its_tune_is_rendered(score_model_folder: 
     )
     assert run.returncode == 0, run.stderr
     assert "model=outputs/train/run/model (the newest export)" in run.stderr
-    for suffix in ("abc", "svg", "png", "mid", "wav"):
+    for suffix in ("abc", "svg", "png", "pdf", "musicxml", "mid", "wav"):
         assert (tmp_path / "out" / f"tune.{suffix}").stat().st_size > 0, run.stdout + run.stderr
         assert f"tune.{suffix}" in run.stdout

@@ -4,20 +4,29 @@ from pathlib import Path
 import pytest
 
 from chatmusician.errors import UserError
-from chatmusician.music.rendering import FORMATS, render
+from chatmusician.music.rendering import FORMATS, render, render_bytes
 
 HEADER = "X:1\nT:Test\nM:4/4\nL:1/8\nK:C\n"
 TUNE = HEADER + "CDEF GABc|c8|]\n"
-SIGNATURES = {"svg": b"<svg", "png": b"\x89PNG", "mid": b"MThd", "wav": b"RIFF"}
+SIGNATURES = {
+    "svg": b"<svg",
+    "png": b"\x89PNG",
+    "pdf": b"%PDF-1.4",
+    "musicxml": b"<score-partwise",
+    "mid": b"MThd",
+    "wav": b"RIFF",
+}
 
 
 def test_all_formats_are_written(tmp_path: Path) -> None:
     rendering = render(TUNE, tmp_path / "new" / "folder", stem="reel-1.5")
     assert rendering.problems == ()
-    assert list(rendering.paths) == ["abc", "svg", "png", "mid", "wav"]
+    assert list(rendering.paths) == ["abc", "svg", "png", "pdf", "musicxml", "mid", "wav"]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
         "reel-1.5.abc",
         "reel-1.5.mid",
+        "reel-1.5.musicxml",
+        "reel-1.5.pdf",
         "reel-1.5.png",
         "reel-1.5.svg",
         "reel-1.5.wav",
@@ -42,10 +51,27 @@ def test_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 
 def test_a_format_that_fails_stops_no_other(tmp_path: Path) -> None:
-    # A key that abc2midi refuses and the engravers read over.
+    # A key that abc2midi refuses and the score is read without.
     rendering = render("X:1\nM:4/4\nL:1/8\nK:ZZZZ\nCDEF|\n", tmp_path)
-    assert list(rendering.paths) == ["abc", "svg", "png"]
-    assert rendering.problems[-1].startswith("mid and wav: abc2midi made no MIDI of this tune (Error ")
+    assert list(rendering.paths) == ["abc", "svg", "png", "pdf", "musicxml"]
+    assert rendering.problems[0].startswith("score: 'ZZZZ' is not a key; write a tonic")
+    assert rendering.problems[1].startswith("mid and wav: abc2midi made no MIDI of this tune (Error ")
+
+
+def test_formats_that_fail_for_one_reason_are_told_together(tmp_path: Path) -> None:
+    rendering = render("X:1\nT:Nothing\nK:C\n", tmp_path)
+    assert list(rendering.paths) == ["abc", "mid"]
+    assert rendering.problems == (
+        "svg, png, pdf and musicxml: the tune has no notes; write music after its K: line",
+        "wav: the tune makes no sound; check that it has notes",
+    )
+
+
+def test_the_same_without_files(tmp_path: Path) -> None:
+    rendered = render_bytes(TUNE, formats=["mid", "musicxml"])
+    rendering = render(TUNE, tmp_path, formats=["mid", "musicxml"])
+    written = {suffix: path.read_bytes() for suffix, path in rendering.paths.items()}
+    assert written == {"abc": TUNE.encode(), **rendered.contents}
 
 
 def test_what_was_taken_out_is_told(tmp_path: Path) -> None:
@@ -60,7 +86,7 @@ def test_stem_is_a_plain_name(tmp_path: Path, stem: str) -> None:
 
 
 def test_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^unknown format 'mp3'; choose from svg, png, mid, wav$"):
+    with pytest.raises(UserError, match=r"^unknown format 'mp3'; choose from svg, png, pdf, musicxml, mid, wav$"):
         render(TUNE, tmp_path, formats=["mp3"])
 
 
@@ -116,7 +142,7 @@ HOSTILE = {
 def test_hostile_text_does_no_harm(tmp_path: Path, name: str) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("X:7\nT:leaked words\nK:C\nleaked words\n")
-    formats = FORMATS if name in {"files", "numbers", "rests", "octaves", "other scripts"} else ("svg", "mid")
+    formats = FORMATS if name in {"files", "numbers", "rests", "octaves", "other scripts"} else ("svg", "pdf", "mid")
     rendering = render(HOSTILE[name].replace("{secret}", str(secret)), tmp_path / "out", formats=formats)
     assert {path.parent for path in rendering.paths.values()} == {tmp_path / "out"}
     for suffix, path in rendering.paths.items():

@@ -1,82 +1,88 @@
-"""Child: engrave ``tune.abc`` or ``tune.musicxml`` as ``score.svg`` with verovio, by way of MEI that is mended here.
+"""Child: engrave ``tune.musicxml`` with verovio, by way of MEI that is mended here.
 
-verovio's ABC reader loses first and second endings and the tempo, and the titles that music21 writes are placed off
-the page. The caller (`chatmusician.music.engraving`) puts a mark ``"volta:1"`` where an ending begins, which verovio
-carries through as a chord symbol, and gives the heading in ``heading.json``; this script turns them into MEI's own
-elements between reading and drawing. Prints a JSON object: ``note_count`` and ``endings``, ``pages`` laid
-out (the first is drawn).
+Writes ``score.svg``, one picture as high as it needs to be, and, if asked, ``page-001.svg``, ``page-002.svg``, ...: the
+same on A4 paper. The heading is in ``heading.json`` (`chatmusician.music.engraving` writes it), since verovio places
+the titles of MusicXML off the page. Prints a JSON object: ``sheets``, how many pictures of the greatest height the
+tune would take (the first is drawn), and ``pages``.
 """
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import verovio
+
 MEI = "{http://www.music-encoding.org/ns/mei}"
-ENDING_MARK = "volta:"
-CLOSING_BARS = frozenset({"rptend", "rptboth", "dbl", "end"})
-"""Values of ``@right`` after which an ending is over (ABC 2.1, section 4.9)."""
-TEMPO_GLYPHS = str.maketrans({"\ueca3": "1/2", "\ueca5": "♩", "\ueca7": "♪", "\uecb7": "."})
-"""Metronome signs of the music font, which no text font has, to text."""
-OPTIONS = {
-    "adjustPageHeight": True,
+TEXT_OF_GLYPHS = {
+    "\ueca2": "1/1",
+    "\ueca3": "1/2",
+    "\ueca5": "♩",
+    "\ueca7": "♪",
+    "\ueca9": "1/16",
+    " \uecb7": ".",  # a dot
+    "\uea64": "♭",
+    "\uea65": "♮",
+    "\uea66": "♯",
+}
+"""Signs of the music font that verovio puts into texts, and which no text font has, as text."""
+MUSIC_TEXT = re.compile(r'font-family="Leipzig" font-size="(\d+)px">([^<]*)</tspan>')
+MUSIC_TO_TEXT = 0.5625
+"""Size of text beside that of the signs in it, 405 to 720."""
+MUSIC_FONT = re.compile(r"\s*<style[^>]*>@font-face.*?</style>", re.DOTALL)
+COMMON = {
     "breaks": "smart",
     "footer": "none",
     "header": "encoded",
+    "pageWidth": 2100,
+    "scale": 40,
+    "xmlIdSeed": 1,  # element names are random otherwise, and no two pictures of a tune the same
+}
+PICTURE = {
+    "adjustPageHeight": True,
     "pageHeight": 60000,
     "pageMarginBottom": 60,
     "pageMarginLeft": 60,
     "pageMarginRight": 60,
     "pageMarginTop": 60,
-    "pageWidth": 2100,
-    "scale": 40,
-    "xmlIdSeed": 1,  # element names are random otherwise, and no two pictures of a tune the same
 }
+PAPER = {
+    "adjustPageHeight": False,
+    "pageHeight": 2970,
+    "pageMarginBottom": 150,
+    "pageMarginLeft": 130,
+    "pageMarginRight": 130,
+    "pageMarginTop": 130,
+}
+"""Lengths of pages are in tenths of a millimetre."""
+PAGES_MOST = 60
 
 
-def wrap_endings(section: ElementTree.Element) -> int:
-    """Move the measures of each marked ending into an ``<ending>``; how many endings there were.
-
-    ``m1 m2[volta:1] m3(:|) m4[volta:2] m5(||) m6`` becomes ``m1 <1: m2 m3> <2: m4 m5> m6``: an ending runs to
-    the next repeat sign, double bar, ending, or the close of the section.
-    """
-    ending: ElementTree.Element | None = None
-    endings = 0
-    for child in list(section):
-        if child.tag == MEI + "measure":
-            label = take_ending_mark(child)
-            if label is not None:
-                ending = ElementTree.Element(MEI + "ending", {"n": label})
-                section.insert(list(section).index(child), ending)
-                endings += 1
-            elif child.get("left") == "rptstart":
-                ending = None
-        if ending is not None:
-            section.remove(child)
-            ending.append(child)
-            if child.get("right") in CLOSING_BARS:
-                ending = None
-    return endings
+def plain(text: str) -> str:
+    """A text without the signs of the music font."""
+    for glyph, sign in TEXT_OF_GLYPHS.items():
+        text = text.replace(glyph, sign)
+    return text
 
 
-def take_ending_mark(measure: ElementTree.Element) -> str | None:
-    """Remove the mark of an ending from a measure and give its label, such as ``1`` or ``1,3``; None if unmarked."""
-    for harmony in measure.findall(MEI + "harm"):
-        text = "".join(harmony.itertext())
-        if text.startswith(ENDING_MARK):
-            measure.remove(harmony)
-            return text.removeprefix(ENDING_MARK)
-    return None
+def picture_of(toolkit: verovio.toolkit, page: int) -> str:
+    """A page as SVG that needs no music font: what verovio sets in it is text, and all else drawn."""
+    svg = MUSIC_FONT.sub("", toolkit.renderToSVG(page))
+
+    def as_text(match: re.Match[str]) -> str:
+        return f'font-size="{round(MUSIC_TO_TEXT * int(match[1]))}px">{plain(match[2])}</tspan>'
+
+    return MUSIC_TEXT.sub(as_text, svg)
 
 
-def set_tempos(music: ElementTree.Element, texts: list[str]) -> None:
-    """Give the tempo marks that have no text theirs, in order, and write those of the music font in plain text."""
-    waiting = iter(texts)
+def set_tempos(music: ElementTree.Element) -> None:
+    """Write tempos in plain text, upright and light."""
     for tempo in list(music.iter(MEI + "tempo")):
-        text = "".join(tempo.itertext()).strip().translate(TEMPO_GLYPHS) or next(waiting, "")
+        text = " ".join(plain("".join(tempo.itertext())).split())
         for part in list(tempo):
             tempo.remove(part)
         tempo.text = None
-        # Upright and light: the bold cut of the text font has no note signs.
+        # The bold cut of the text font has no note signs.
         ElementTree.SubElement(tempo, MEI + "rend", {"fontweight": "normal"}).text = text
 
 
@@ -98,31 +104,35 @@ def set_heading(definition: ElementTree.Element, titles: list[str], composer: st
     definition.insert(0, head)
 
 
-def mend(mei: str, heading: dict) -> tuple[str, int]:
-    """The MEI with endings, tempo and heading in place, and the number of endings."""
+def mend(mei: str, heading: dict) -> str:
+    """The MEI with tempos and heading in place."""
     ElementTree.register_namespace("", MEI.strip("{}"))
     root = ElementTree.fromstring(mei)
-    endings = sum(wrap_endings(section) for section in root.iter(MEI + "section"))
-    set_tempos(root, heading["tempos"])
-    definition = next(root.iter(MEI + "scoreDef"))
-    set_heading(definition, heading["titles"], heading["composer"])
-    return ElementTree.tostring(root, encoding="unicode"), endings
+    set_tempos(root)
+    set_heading(next(root.iter(MEI + "scoreDef")), heading["titles"], heading["composer"])
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def main() -> None:
-    """Read the files of the working directory and write ``score.svg``."""
-    import verovio
-
-    source = next(path for path in (Path("tune.musicxml"), Path("tune.abc")) if path.exists())
+def main(*wanted: str) -> None:
+    """Engrave it: ``picture``, ``paper``, or both are wanted."""
     toolkit = verovio.toolkit()
-    toolkit.setInputFrom("abc" if source.suffix == ".abc" else "xml")
-    toolkit.setOptions(OPTIONS)
-    if not toolkit.loadData(source.read_text(encoding="utf-8")):
+    toolkit.setOptions({**COMMON, **PICTURE})
+    toolkit.setInputFrom("xml")
+    if not toolkit.loadData(Path("tune.musicxml").read_text(encoding="utf-8")):
         raise SystemExit("verovio cannot read it")
     heading = json.loads(Path("heading.json").read_text(encoding="utf-8"))
-    mei, endings = mend(toolkit.getMEI(), heading)
+    mei = mend(toolkit.getMEI(), heading)
+    report = {"sheets": 0, "pages": 0}
     toolkit.setInputFrom("mei")
-    if not toolkit.loadData(mei):
-        raise SystemExit("verovio cannot lay it out")
-    Path("score.svg").write_text(toolkit.renderToSVG(1), encoding="utf-8")
-    print(json.dumps({"note_count": mei.count("<note "), "endings": endings, "pages": toolkit.getPageCount()}))
+    for kind in wanted:
+        toolkit.setOptions(PICTURE if kind == "picture" else PAPER)
+        if not toolkit.loadData(mei):
+            raise SystemExit("verovio cannot lay it out")
+        if kind == "picture":
+            report["sheets"] = toolkit.getPageCount()
+            Path("score.svg").write_text(picture_of(toolkit, 1), encoding="utf-8")
+        else:
+            report["pages"] = toolkit.getPageCount()
+            for page in range(1, min(report["pages"], PAGES_MOST) + 1):
+                Path(f"page-{page:03d}.svg").write_text(picture_of(toolkit, page), encoding="utf-8")
+    print(json.dumps(report))

@@ -82,11 +82,12 @@ class WarmParent:
                 if key.fileobj is self._bell:
                     self._bell.recv(1024)
                     self._reap()
-                elif key.fileobj is not self._control:
+                elif key.fileobj is self._control:
+                    if not self._accept():
+                        return
+                elif key.data in self._runs:  # or it ended while the bell was answered
                     self._selector.unregister(key.fileobj)
                     os.kill(key.data, signal.SIGKILL)
-                elif not self._accept():
-                    return
 
     def close(self) -> None:
         """Kill what still runs."""
