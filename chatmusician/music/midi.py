@@ -59,4 +59,54 @@ def abc_to_midi(abc: str) -> bytes:
         complaint = re.search(rb"^.*\berror\b.*$", result.stdout, re.IGNORECASE | re.MULTILINE)
         reason = last_line(complaint.group() if complaint else result.stdout + b"\n" + result.stderr)
         raise ToolError(f"abc2midi made no MIDI of this tune ({reason}); check that it has X: and K: lines and notes")
+    if fault := midi_fault(midi):
+        raise ToolError(f"abc2midi made a broken MIDI file of this tune ({fault}); keep its notes nearer to the staff")
     return midi
+
+
+def midi_fault(midi: bytes) -> str:
+    """What is wrong with a Standard MIDI File where abc2midi is known to go wrong; empty if nothing is.
+
+    It writes numbers above 127 for notes that are too high or too low.
+    """
+    place = 14
+    while place < len(midi):
+        name, length = midi[place : place + 4], int.from_bytes(midi[place + 4 : place + 8])
+        track = midi[place + 8 : place + 8 + length]
+        if name != b"MTrk" or len(track) < length:
+            return f"no whole track at byte {place}"
+        if fault := _track_fault(track):
+            return fault
+        place += 8 + length
+    return ""
+
+
+def _track_fault(track: bytes) -> str:
+    """What is wrong with the events of a track."""
+    place, status = 0, 0
+    try:
+        while place < len(track):
+            _, place = _variable(track, place)  # the time since the event before
+            if track[place] & 0x80:
+                status = track[place]
+                place += 1
+            if status in (0xFF, 0xF0, 0xF7):  # a text or the like, with its length
+                length, place = _variable(track, place + (status == 0xFF))
+                place += length
+                continue
+            data = track[place : place + (1 if status & 0xE0 == 0xC0 else 2)]
+            if max(data) > 127:
+                return f"the number {max(data)} where 127 is the most"
+            place += len(data)
+    except (IndexError, ValueError):
+        return "a track ends inside an event"
+    return ""
+
+
+def _variable(track: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the last below 128, and where it ends."""
+    value = 0
+    while track[place] & 0x80:
+        value = value << 7 | track[place] & 0x7F
+        place += 1
+    return value << 7 | track[place], place + 1

@@ -28,6 +28,8 @@ RUN_MOST = {"/": 8, ">": 3, "<": 3, ",": 5, "'": 5, ":": 4}
 """Longest runs of signs: halvings of a length, dots of a broken rhythm, octaves, and repeats (``|::`` plays thrice)."""
 TEMPO_RANGE = (4, 1000)
 """Beats a minute that a ``Q:`` field may ask for, slowest and fastest."""
+OCTAVES_MOST = 4
+"""Octaves that a voice may be moved by; abc2midi writes a broken file where notes leave the range of MIDI."""
 PART_PLAYS_MOST = 64
 """Product of the repeat counts of a ``P:`` field such as ``((AB)3C)2``: a bound of how often a part is played."""
 
@@ -48,12 +50,14 @@ MIDI_DIRECTIVES = frozenset(
 )
 """What may follow ``%%MIDI``."""
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
 DIRECTIVE_LINE = re.compile(r"\s*(?:%%|I:)\s*(?P<directive>.*)")
 INLINE_DIRECTIVE = re.compile(r"\[\s*I:(?P<directive>[^\]]*)(?:\]|$)")
+INLINE_FIELD = re.compile(r"\[([A-Za-z]):([^\]]*)(?:\]|$)")
 FIELD = re.compile(r"(?![A-Ga-gxz]:[|:])([A-Za-z+]):(.*)")  # "G:|" is music
 TEXT_FIELDS = frozenset("ABCDFGHNORSTWZrw+")
 QUOTED_OR_COMMENT = re.compile(r'("[^"]*"|%.*)')
+OCTAVE = re.compile(r"octave\s*=\s*[+-]?(\d+)")
 NUMBER = re.compile(r"(?P<rest>[ZX]?)(?P<number>\d+)")
 ZERO_DENOMINATOR = re.compile(r"/0+(?!\d)")
 RUN = re.compile(r"([/:<>,'])\1+")
@@ -153,6 +157,8 @@ def _field_fault(letter: str, value: str) -> str:
         return f"a number above {NUMBER_MOST}"
     if letter == "P" and math.prod(map(int, numbers)) > PART_PLAYS_MOST:
         return f"a part played more than {PART_PLAYS_MOST} times"
+    if any(not _within(digits, OCTAVES_MOST) for digits in OCTAVE.findall(value)):
+        return f"a voice moved by more than {OCTAVES_MOST} octaves"
     return "a division by zero" if letter in "LMQ" and ZERO_DENOMINATOR.search(value) else ""
 
 
@@ -172,6 +178,14 @@ def _sanitise_parts(line: str, found: list[str]) -> str:
     line = INLINE_DIRECTIVE.sub(
         lambda match: match.group() if is_harmless(match["directive"]) else drop("directive", match.group()), line
     )
+
+    def bounded_field(match: re.Match[str]) -> str:
+        fault = _field_fault(match[1], match[2])
+        if fault:
+            found.append(f"the field {_quote(match.group())} ({fault})")
+        return "" if fault else match.group()
+
+    line = INLINE_FIELD.sub(bounded_field, line)
     if re.match(r"X:.*\d{10}", line):  # more than a C int holds; a tune needs some number
         drop("reference number", line)
         return "X:1"

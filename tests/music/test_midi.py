@@ -4,7 +4,7 @@ from pathlib import Path
 import mido
 import pytest
 
-from chatmusician.music.midi import abc_to_midi, find_abc2midi, package_directory
+from chatmusician.music.midi import abc_to_midi, find_abc2midi, midi_fault, package_directory
 from chatmusician.music.sandbox import ToolError
 
 HEADER = "X:1\nT:Test\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n"
@@ -37,6 +37,35 @@ def test_durations_follow_the_tempo() -> None:
 def test_text_without_a_tune_is_a_message(text: str) -> None:
     with pytest.raises(ToolError, match=r"^abc2midi made no MIDI of this tune \(Error .*\); check that it has X:"):
         abc_to_midi(text)
+
+
+TRACK = bytes.fromhex("00 903c40 60 3c00 8170 ff03 03 414243 00 c005 00 ff2f00")
+"""Note on, after 96 ticks the same status again, after 240 a name, a program, the end."""
+
+
+def midi_file(*tracks: bytes) -> bytes:
+    head = b"MThd" + bytes.fromhex("00000006 0001 0001 01e0")
+    return head + b"".join(b"MTrk" + len(track).to_bytes(4) + track for track in tracks)
+
+
+@pytest.mark.parametrize(
+    ("midi", "fault"),
+    [
+        (midi_file(TRACK), ""),
+        (midi_file(TRACK, TRACK), ""),
+        (midi_file(TRACK.replace(b"\x3c\x40", b"\x8c\x40")), "the number 140 where 127 is the most"),
+        (midi_file(TRACK, TRACK)[:-5], "no whole track at byte 44"),
+        (midi_file(TRACK[:-2]), "a track ends inside an event"),
+        (midi_file(TRACK) + b"more", "no whole track at byte 44"),
+    ],
+)
+def test_broken_files_are_told(midi: bytes, fault: str) -> None:
+    assert midi_fault(midi) == fault
+
+
+def test_notes_out_of_range_make_no_file() -> None:
+    with pytest.raises(ToolError, match=r"^abc2midi made a broken MIDI file of this tune \(the number \d+ where 127"):
+        abc_to_midi("X:1\nL:1/4\nK:C octave=4\nc" + 5 * "'" + "|\n")
 
 
 def test_same_text_gives_same_bytes() -> None:

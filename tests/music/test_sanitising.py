@@ -81,7 +81,8 @@ def test_directives_that_read_files_go(line: str, kept: str | None) -> None:
         ("C,,,,, C,,,,,, c''''''|", "C,,,,, C c|"),
         ("[1000000 C|", "[ C|"),
         ('"C99999"C% 99999', '"C99999"C% 99999'),
-        ("[L:1/999999]C|", "[L:1/]C|"),
+        ("[L:1/999999]C|", "C|"),
+        ("[L:1/8]C[Q:1/4=0]D[K:C octave=9", "[L:1/8]CD"),
     ],
 )
 def test_numbers_and_runs_beyond_bounds_go_and_the_notes_stay(music: str, kept: str) -> None:
@@ -97,6 +98,8 @@ def test_numbers_and_runs_beyond_bounds_go_and_the_notes_stay(music: str, kept: 
         ("L:1/0", "a division by zero"),
         ("M:4/0", "a division by zero"),
         ("M:1000000/4", "a number above 512"),
+        ("K:C octave=5", "a voice moved by more than 4 octaves"),
+        ("V:1 octave=-12", "a voice moved by more than 4 octaves"),
         ("L:1/99999999999999999999", "a number above 512"),
     ],
 )
@@ -119,7 +122,7 @@ def test_reference_number_is_replaced_for_a_tune_needs_one() -> None:
 
 
 def test_line_ends_become_newlines_and_controls_go() -> None:
-    result = sanitise("X:1\r\nK:C\rC\x00D\x1b|\ud800\n")
+    result = sanitise("X:1\r\nK:C\rC\x00D\x1b|\ud800\ufffe\n")
     assert result.abc == "X:1\nK:C\nCD|\n"
     assert len(result.removed) == 3
 

@@ -19,7 +19,7 @@ from chatmusician.music.notation.measures import begin_repeats, end_last_endings
 from chatmusician.music.notation.score import Clef, Event, Heading, Measure, NotationError, Score
 from chatmusician.music.notation.signs import KNOWN
 from chatmusician.music.notation.texts import plain_text, read_tempo
-from chatmusician.music.notation.voices import VoiceReader
+from chatmusician.music.notation.voices import LAYERS_MOST, VoiceReader
 from chatmusician.music.tunes import FREE_METER, Meter, parse_meter, parse_unit_note_length
 
 VOICES_MOST = 16
@@ -223,6 +223,8 @@ class _TuneReader:
             places = [f"{token.text!r} in line {token.line}, column {token.column}" for token in self._unknown]
             more = f" and {len(places) - TOLD_MOST} more" if len(places) > TOLD_MOST else ""
             self._notes.append(f"left out, as ABC has no such sign: {'; '.join(places[:TOLD_MOST])}{more}")
+        if layers := sum(voice.layers_left_out for voice in self._voices.values()):
+            self._notes.append(f"left out, as a staff shows {LAYERS_MOST} layers (&) of a bar: {layers} more")
         signs = {sign for part in parts for event in _events(part.measures) for sign in event.signs}
         if unknown := sorted(signs - KNOWN):
             listed = ", ".join(f"!{sign}!" for sign in unknown)

@@ -28,6 +28,9 @@ from chatmusician.music.notation.score import (
 from chatmusician.music.pitches import BarAccidentals, follow
 from chatmusician.music.tunes import Meter
 
+LAYERS_MOST = 4
+"""Layers of a bar (``&``): as many as a staff can show. verovio takes minutes for hundreds."""
+
 _REPEAT_END = re.compile(r":+(?=[|\]\[])|::+")
 MEASURES_MOST = 2000
 """Longest part; the longest folk tune that music21 ships has 194 bars."""
@@ -79,6 +82,8 @@ class VoiceReader:
         self._broken: Fraction | None = None
         self._tuplet, self._tuplet_left, self._tuplet_begins = (1, 1), 0, False
         self._curves = Curves()
+        self.layers_left_out = 0
+        """Those beyond `LAYERS_MOST` of a bar."""
         self._graces: list[Grace] = []
         self._signs: list[str] = []
         self._chord_symbols: list[str] = []
@@ -95,6 +100,8 @@ class VoiceReader:
     def read(self, token: Token) -> None:
         """Take in any token but a field."""
         kind = token.kind
+        if self._layer >= LAYERS_MOST and kind not in (Kind.BAR, Kind.ENDING, Kind.OVERLAY):
+            return
         if kind is Kind.NOTE:
             self._sound([read_note(token.text)])
         elif kind is Kind.CHORD:
@@ -148,12 +155,12 @@ class VoiceReader:
         elif isinstance(change, Clef):
             self.clef = change
         if self.begun or isinstance(change, Tempo | Heading):
-            self._measure.layers[self._layer].append(change)
+            self._measure.layers[-1].append(change)
 
     def change_key(self, key: Key) -> None:
         """Take a key from here on."""
         if key != self.key and self.begun:
-            self._measure.layers[self._layer].append(KeyChange(key=key, before=self.key))
+            self._measure.layers[-1].append(KeyChange(key=key, before=self.key))
         self.key = key
         self._accidentals.change_key(key.signature)
         self._shown.clear()
@@ -220,7 +227,7 @@ class VoiceReader:
                 self._bar_starts.append(len(self._line))
             self._line.append(event)
             self._begins_bar = False
-        self._measure.layers[self._layer].append(event)
+        self._measure.layers[-1].append(event)
         self._last = event
         return event
 
@@ -255,10 +262,13 @@ class VoiceReader:
         self._tuplet_left, self._tuplet_begins = mark.r, True
 
     def _overlay(self) -> None:
-        self._measure.layers.append([])
-        self._layer += 1
         self._accidentals.bar_line()
         self._shown.clear()
+        self._layer += 1
+        if self._layer < LAYERS_MOST:
+            self._measure.layers.append([])
+        else:
+            self.layers_left_out += 1
 
     def _bar(self, text: str) -> None:
         closes = _REPEAT_END.search(text)

@@ -217,6 +217,7 @@ def test_the_header_is_kept() -> None:
         ("X:1\nK:H\nC|\n", "'H' is not a key; write a tonic A to G and a mode, such as G, F#m or D mix"),
         ("X:1\nCDE|\n", "the header has no K: line; it is read without a key"),
         ("X:1\nK:C\nC}D|\n", "left out, as ABC has no such sign: '}' in line 3, column 2"),
+        ("X:1\nK:C\nC&D&E&F&G&A|\n", "left out, as a staff shows 4 layers (&) of a bar: 2 more"),
         ("X:1\nK:C\nC|\nw:a b c\n", "left out, as no note is there to sing them to: 2 syllables of w:"),
     ],
 )
