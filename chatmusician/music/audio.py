@@ -26,7 +26,9 @@ def midi_to_wav(midi: bytes) -> bytes:
     """
     soundfont = package_directory("pretty_midi") / "TimGM6mb.sf2"
     files = {"tune.mid": midi}
-    result = run_child("midi_synthesiser", str(soundfont), str(SECONDS_MOST), files=files, name="midirenderer")
+    result = run_child(
+        "midi_synthesiser", str(soundfont), str(SECONDS_MOST), files=files, name="the synthesiser (midirenderer)"
+    )
     return normalise(result.files["tune.wav"])
 
 

@@ -98,7 +98,7 @@ def _by_verovio(abc: str, *, picture: bool, paper: bool) -> Engraving:
     heading = {"titles": notated.score.titles, "composer": notated.score.composer}
     wanted = ["picture"] * picture + ["paper"] * paper
     files = {"tune.musicxml": notated.content, "heading.json": json.dumps(heading).encode()}
-    result = run_child("verovio_engraver", *wanted, files=files, name="verovio")
+    result = run_child("verovio_engraver", *wanted, files=files, name="the engraver (verovio)")
     report = json.loads(last_line(result.stdout))
     notes = [*notated.score.notes, *misplaced(notated.score)]
     if report["sheets"] > 1:
@@ -144,7 +144,9 @@ def rasterise(svg: str) -> Drawing:
     fonts = str(bundled_fonts())
     for which in ("bundled", "system"):
         files = {"score.svg": svg.encode()}
-        result = run_child("svg_rasteriser", fonts, str(PNG_ZOOM), which, files=files, name="resvg", reads=[fonts])
+        result = run_child(
+            "svg_rasteriser", fonts, str(PNG_ZOOM), which, files=files, name="the PNG writer (resvg)", reads=[fonts]
+        )
         missing = re.findall(r"No fonts with a (\S+)/U\+", result.stdout.decode("utf-8", "replace"))
         if not missing:
             break

@@ -16,6 +16,8 @@ from chatmusician.errors import UserError
 from chatmusician.music.sandbox import ToolError, last_line, run_tool
 from chatmusician.music.sanitising import sanitise
 
+_COMPLAINT = re.compile(r"^Error in line-char (\d+)-\d+ : (.*\S)", re.MULTILINE)
+
 
 def package_directory(package: str) -> Path:
     """The folder of an installed package, found without importing it.
@@ -52,16 +54,27 @@ def abc_to_midi(abc: str) -> bytes:
     Raises:
         ToolError: abc2midi made no MIDI of it, with its first complaint, or crashed or ran out of its limits.
     """
-    text = sanitise(abc).abc.encode()
-    result = run_tool([str(find_abc2midi()), "tune.abc", "-o", "tune.mid"], files={"tune.abc": text})
+    text = sanitise(abc).abc
+    argv = [str(find_abc2midi()), "tune.abc", "-o", "tune.mid"]
+    result = run_tool(argv, files={"tune.abc": text.encode()}, name="the MIDI converter (abc2midi)")
     midi = result.files.get("tune.mid", b"")
     if not midi.startswith(b"MThd"):
-        complaint = re.search(rb"^.*\berror\b.*$", result.stdout, re.IGNORECASE | re.MULTILINE)
-        reason = last_line(complaint.group() if complaint else result.stdout + b"\n" + result.stderr)
-        raise ToolError(f"abc2midi made no MIDI of this tune ({reason}); check that it has X: and K: lines and notes")
+        raise ToolError(_why_none(text, result.stdout + b"\n" + result.stderr))
     if fault := midi_fault(midi):
         raise ToolError(f"abc2midi made a broken MIDI file of this tune ({fault}); keep its notes nearer to the staff")
     return midi
+
+
+def _why_none(text: str, output: bytes) -> str:
+    """Why there is no MIDI of a text, from what abc2midi printed."""
+    for field, example in (("X:", "X:1 first of all"), ("K:", "one such as K:C before the music")):
+        if re.search(f"^{field}", text, re.MULTILINE) is None:
+            return f"the tune has no {field} line; write {example}"
+    complaint = _COMPLAINT.search(output.decode("utf-8", "replace"))
+    if complaint is None:
+        return f"abc2midi made no MIDI of this tune ({last_line(output)}); check its notation"
+    line = (text.split("\n")[int(complaint[1]) - 1 :] or [""])[0]
+    return f"abc2midi cannot read {line[:60]!r} ({complaint[2]}); mend that line"
 
 
 def midi_fault(midi: bytes) -> str:

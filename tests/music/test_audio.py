@@ -64,5 +64,5 @@ def test_a_tune_without_end_is_a_message() -> None:
 
 
 def test_what_is_no_midi_is_a_message() -> None:
-    with pytest.raises(ToolError, match=r"^midirenderer could not process this tune"):
+    with pytest.raises(ToolError, match=r"^the synthesiser \(midirenderer\) could not process this tune"):
         midi_to_wav(b"RIFF")

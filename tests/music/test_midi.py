@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import mido
@@ -33,9 +34,20 @@ def test_durations_follow_the_tempo() -> None:
     assert midi.length == pytest.approx(8, abs=0.1)  # eight quarters at 60 a minute
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "Here is a tune for you!", "X:1\nT:No key\nCDEF|"])
-def test_text_without_a_tune_is_a_message(text: str) -> None:
-    with pytest.raises(ToolError, match=r"^abc2midi made no MIDI of this tune \(Error .*\); check that it has X:"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the tune has no X: line; write X:1 first of all"),
+        ("Here is a tune for you!", "the tune has no X: line; write X:1 first of all"),
+        ("X:1\nT:No key\nCDEF|", "the tune has no K: line; write one such as K:C before the music"),
+        (
+            "X:1\nK:ZZZZ\nCDEF|",
+            "abc2midi cannot read 'K:ZZZZ' (First K: field must specify key signature); mend that line",
+        ),
+    ],
+)
+def test_text_without_a_tune_is_a_message(text: str, message: str) -> None:
+    with pytest.raises(ToolError, match=f"^{re.escape(message)}$"):
         abc_to_midi(text)
 
 

@@ -55,7 +55,7 @@ def test_a_format_that_fails_stops_no_other(tmp_path: Path) -> None:
     rendering = render("X:1\nM:4/4\nL:1/8\nK:ZZZZ\nCDEF|\n", tmp_path)
     assert list(rendering.paths) == ["abc", "svg", "png", "pdf", "musicxml"]
     assert rendering.problems[0].startswith("score: 'ZZZZ' is not a key; write a tonic")
-    assert rendering.problems[1].startswith("mid and wav: abc2midi made no MIDI of this tune (Error ")
+    assert rendering.problems[1].startswith("mid and wav: abc2midi cannot read 'K:ZZZZ' (")
 
 
 def test_formats_that_fail_for_one_reason_are_told_together(tmp_path: Path) -> None:
