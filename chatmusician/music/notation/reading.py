@@ -183,7 +183,7 @@ class _TuneReader:
         try:
             key = parse_key(value)
         except ValueError as error:
-            self._notes.append(str(error))
+            self._notes.append(shortened(str(error)))
             return None
         return _PIPES if key.mode in ("HP", "Hp") else key
 
@@ -191,14 +191,14 @@ class _TuneReader:
         try:
             return parse_meter(value)
         except ValueError as error:
-            self._notes.append(str(error))
+            self._notes.append(shortened(str(error)))
             return None
 
     def _unit_of(self, value: str) -> Fraction | None:
         try:
             return parse_unit_note_length(value)
         except ValueError as error:
-            self._notes.append(str(error))
+            self._notes.append(shortened(str(error)))
             return None
 
     def score(self) -> Score:
@@ -240,6 +240,11 @@ class _TuneReader:
             parts=tuple(parts),
             notes=tuple(dict.fromkeys(self._notes)),
         )
+
+
+def shortened(text: str, *, most: int = 200) -> str:
+    """A text with its middle left out, where it is longer than a message should be."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def read_clef(properties: str) -> Clef | None:

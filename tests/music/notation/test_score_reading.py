@@ -232,6 +232,12 @@ def test_signs_left_out_are_told_up_to_a_number() -> None:
     assert note.endswith(f"column 4 and {10 - TOLD_MOST} more")
 
 
+def test_long_values_are_told_in_short() -> None:
+    (note,) = read_score("X:1\nM:" + "?" * 3000 + "\nK:C\nC|\n").notes
+    assert len(note) == 205
+    assert note.startswith("'???") and note.endswith("is not a meter; write one such as 6/8, C or none")
+
+
 def test_new_lines_of_the_text_are_kept_at_bar_lines() -> None:
     (part,) = read_score(HEADER + "C4|D4|\nE4|F4|\\\nG4|A2\nA2|\n").parts
     assert [measure.new_line for measure in part.measures] == [False, False, True, False, False, False]
