@@ -61,7 +61,8 @@ def abc_to_midi(abc: str) -> bytes:
     if not midi.startswith(b"MThd"):
         raise ToolError(_why_none(text, result.stdout + b"\n" + result.stderr))
     if fault := midi_fault(midi):
-        raise ToolError(f"abc2midi made a broken MIDI file of this tune ({fault}); keep its notes nearer to the staff")
+        remedy = "write lengths by halves, as C/2 or C/4, and notes nearer to the staff"
+        raise ToolError(f"abc2midi made a broken MIDI file of this tune ({fault}); {remedy}")
     return midi
 
 
@@ -73,6 +74,8 @@ def _why_none(text: str, output: bytes) -> str:
     complaint = _COMPLAINT.search(output.decode("utf-8", "replace"))
     if complaint is None:
         return f"abc2midi made no MIDI of this tune ({last_line(output)}); check its notation"
+    if complaint[2].startswith("No valid K:"):
+        return "the tune has no valid K: line at the end of its header; write one such as K:C before the music"
     line = (text.split("\n")[int(complaint[1]) - 1 :] or [""])[0]
     return f"abc2midi cannot read {line[:60]!r} ({complaint[2]}); mend that line"
 

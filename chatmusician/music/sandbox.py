@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from chatmusician.errors import UserError
-from chatmusician.music.children.warm_parent import Run
+from chatmusician.music.children.warm_parent import REFUSED, Run
 from chatmusician.music.tool_processes import ParentEnded, ToolParent, discard, environment, parent_of
 
 TIMEOUT_S = 15.0
@@ -117,9 +117,12 @@ def run_child(
         reads: files and folders besides that it may read, where these are not those of Python and its packages.
 
     Raises:
-        ToolError: as `run_tool`; also when the script ends in an exception, whose last line is quoted.
+        ToolError: as `run_tool`; also when the script refuses its input, or ends in another exception, whose last line
+            is quoted.
     """
     result = _run(script, arguments, files=files, name=name, reads=reads, limits=_Limits())
+    if result.exit_status == REFUSED:
+        raise ToolError(last_line(result.stderr))
     if result.exit_status != 0:
         raise ToolError(f"{name} could not process this tune ({last_line(result.stderr)}); check its notation")
     return result

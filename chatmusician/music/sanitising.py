@@ -30,6 +30,12 @@ TEMPO_RANGE = (4, 1000)
 """Beats a minute that a ``Q:`` field may ask for, slowest and fastest."""
 OCTAVES_MOST = 4
 """Octaves that a voice may be moved by; abc2midi writes a broken file where notes leave the range of MIDI."""
+VOICE_BYTES = 120
+"""Length of what a ``V:`` field says; more words write over abc2midi's memory from 300 on."""
+GRACES_MOST = 4
+"""Groups of grace notes one after the other; nine make abc2midi divide by zero."""
+LAYERS_MOST = 500
+"""Layers (``&``) on a line; abc2midi crashes on 3,800."""
 PART_PLAYS_MOST = 64
 """Product of the repeat counts of a ``P:`` field such as ``((AB)3C)2``: a bound of how often a part is played."""
 
@@ -60,6 +66,7 @@ QUOTED_OR_COMMENT = re.compile(r'("[^"]*"|%.*)')
 OCTAVE = re.compile(r"octave\s*=\s*[+-]?(\d+)")
 NUMBER = re.compile(r"(?P<rest>[ZX]?)(?P<number>\d+)")
 ZERO_DENOMINATOR = re.compile(r"/0+(?!\d)")
+GRACES = re.compile(rf"(?:\{{[^{{}}]*\}}\s*){{{GRACES_MOST + 1},}}")
 RUN = re.compile(r"([/:<>,'])\1+")
 
 
@@ -119,6 +126,8 @@ def _line_fault(line: str) -> str:
     """Why the line may not stay at all; empty if it may."""
     if len(line) > LINE_CHARACTERS:
         return f"a line of {len(line)} characters, more than {LINE_CHARACTERS}"
+    if line.count("&") > LAYERS_MOST:
+        return f"a line of {line.count('&')} layers (&), more than {LAYERS_MOST}"
     if directive := DIRECTIVE_LINE.match(line):
         return "" if is_harmless(directive["directive"]) else f"the directive {_quote(line)}"
     if (field := FIELD.match(line)) and (fault := _field_fault(field[1], field[2])):
@@ -134,6 +143,8 @@ def is_harmless(directive: str) -> bool:
     # "I: :: ||" is information in the sense of the old standard, "%% G A ^f" a comment: no directive is called so.
     if re.fullmatch(r"[:|()\d^_=]*[a-g]?[,']*", name):
         return True
+    if name == "propagate-accidentals" and words not in (["not"], ["octave"], ["pitch"]):
+        return False
     if name not in DIRECTIVES or (name == "midi" and (not words or words[0] not in MIDI_DIRECTIVES)):
         return False
     return all(_within(digits, NUMBER_MOST) for digits in re.findall(r"\d+", directive))
@@ -157,6 +168,8 @@ def _field_fault(letter: str, value: str) -> str:
         return f"a number above {NUMBER_MOST}"
     if letter == "P" and math.prod(map(int, numbers)) > PART_PLAYS_MOST:
         return f"a part played more than {PART_PLAYS_MOST} times"
+    if letter == "V" and len(value.encode("utf-8", "replace")) > VOICE_BYTES:
+        return f"more than {VOICE_BYTES} bytes about a voice"
     if any(not _within(digits, OCTAVES_MOST) for digits in OCTAVE.findall(value)):
         return f"a voice moved by more than {OCTAVES_MOST} octaves"
     return "a division by zero" if letter in "LMQ" and ZERO_DENOMINATOR.search(value) else ""
@@ -203,6 +216,7 @@ def _sanitise_parts(line: str, found: list[str]) -> str:
     pieces = QUOTED_OR_COMMENT.split(line)  # quotations and comments are at the odd places, and stay
     for place in range(0, len(pieces), 2):
         music = NUMBER.sub(bounded_number, pieces[place])
+        music = GRACES.sub(lambda match: drop("grace notes", match.group()), music)
         music = ZERO_DENOMINATOR.sub(lambda match: drop("denominator", match.group()), music)
         pieces[place] = RUN.sub(bounded_run, music)
     return "".join(pieces)

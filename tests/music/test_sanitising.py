@@ -51,6 +51,7 @@ def test_real_tunes_pass_to_the_character() -> None:
         ("%%MIDI ptstress /etc/passwd", None),
         ("%%MIDI", None),
         ("%%MIDI=program 99999", None),
+        ("%%propagate-accidentals " + "a" * 200, None),
         ("m:~n=[I:abc-include x]", None),
         ("[I:abc-include /etc/passwd]CD|", "CD|"),
         ("CD[I:abc-include /etc/passwd", "CD"),
@@ -78,6 +79,7 @@ def test_directives_that_read_files_go(line: str, kept: str | None) -> None:
         ("(99999:2:3abc|", "(:2:3abc|"),
         ("|:::: C ::::|::::::::", "|:::: C ::::|"),
         ("A>>>B A>>>>B|", "A>>>B AB|"),
+        ("{a}{b}{c}{d}C {a}{b} {c}{d}{ef}C", "{a}{b}{c}{d}C C"),
         ("C,,,,, C,,,,,, c''''''|", "C,,,,, C c|"),
         ("[1000000 C|", "[ C|"),
         ('"C99999"C% 99999', '"C99999"C% 99999'),
@@ -135,6 +137,18 @@ def test_sizes_are_bounded() -> None:
     assert long_text.removed == ("everything after character 30000 of 60000",)
 
 
+def test_words_about_a_voice_are_bounded() -> None:
+    result = sanitise("X:1\nV:1 " + "é " * 40 + "\nV:1 " + "é " * 39 + "\nK:C\n")
+    assert result.abc == "X:1\nV:1 " + "é " * 39 + "\nK:C\n"
+    assert result.removed[0].endswith("...' (more than 120 bytes about a voice)")
+
+
+def test_layers_of_a_line_are_bounded() -> None:
+    result = sanitise("K:C\n" + "C&" * 501 + "C|\nD|")
+    assert result.abc == "K:C\nD|"
+    assert result.removed == ("line 2: a line of 501 layers (&), more than 500",)
+
+
 def test_report_is_bounded() -> None:
     removed = sanitise("C9999\n" * 200).removed
     assert len(removed) == REPORTED_MOST + 1
@@ -151,7 +165,11 @@ def test_sanitised_text_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "directive", ["text free 99999", "MIDI gchord fzczfzcz", "score (S A) (T B)", ":: ||", "", "G A B c ^f"]
+    "directive",
+    [
+        *("text free 99999", "MIDI gchord fzczfzcz", "score (S A) (T B)", "propagate-accidentals octave"),
+        *(":: ||", "", "G A B c ^f"),
+    ],
 )
 def test_harmless_directives_stay(directive: str) -> None:
     assert is_harmless(directive)

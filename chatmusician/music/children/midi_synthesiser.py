@@ -11,6 +11,6 @@ def main(soundfont: str, seconds_most: str) -> None:
     """Play it."""
     seconds = mido.MidiFile("tune.mid").length
     if seconds > float(seconds_most):
-        sys.exit(f"it lasts {seconds:.0f} s, more than {seconds_most} s")
+        sys.exit(f"the tune lasts {seconds:.0f} s, more than the {seconds_most} s that are played; shorten it")
     wav = midirenderer.render_wave_from(Path(soundfont).read_bytes(), Path("tune.mid").read_bytes())
     Path("tune.wav").write_bytes(wav)

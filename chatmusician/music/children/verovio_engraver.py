@@ -119,7 +119,7 @@ def main(*wanted: str) -> None:
     toolkit.setOptions({**COMMON, **PICTURE})
     toolkit.setInputFrom("xml")
     if not toolkit.loadData(Path("tune.musicxml").read_text(encoding="utf-8")):
-        raise SystemExit("verovio cannot read it")
+        raise SystemExit("the engraver (verovio) cannot read this tune; simplify its notation")
     heading = json.loads(Path("heading.json").read_text(encoding="utf-8"))
     mei = mend(toolkit.getMEI(), heading)
     report = {"sheets": 0, "pages": 0}
@@ -127,7 +127,7 @@ def main(*wanted: str) -> None:
     for kind in wanted:
         toolkit.setOptions(PICTURE if kind == "picture" else PAPER)
         if not toolkit.loadData(mei):
-            raise SystemExit("verovio cannot lay it out")
+            raise SystemExit("the engraver (verovio) cannot lay out this tune; simplify its notation")
         if kind == "picture":
             report["sheets"] = toolkit.getPageCount()
             Path("score.svg").write_text(picture_of(toolkit, 1), encoding="utf-8")

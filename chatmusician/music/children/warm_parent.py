@@ -36,6 +36,8 @@ IDLE_S = 600.0
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
 DESCRIPTORS_MOST = 4096
+REFUSED = 3
+"""Exit status of a script that ends with ``SystemExit`` and a message that is fit to show to a user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,7 @@ def _become(run: Run, streams: list[int], *, script: str) -> None:
         status = 0
     except SystemExit as refusal:
         os.write(2, f"{refusal}\n".encode())
+        status = REFUSED
     except BaseException:  # noqa: BLE001 -- nothing may go back to the loop
         os.write(2, traceback.format_exc().encode("utf-8", "replace"))
     finally:

@@ -85,9 +85,9 @@ class VoiceReader:
         self.layers_left_out = 0
         """Those beyond `LAYERS_MOST` of a bar."""
         self._graces: list[Grace] = []
-        self._signs: list[str] = []
-        self._chord_symbols: list[str] = []
-        self._annotations: list[str] = []
+        self._signs: dict[str, None] = {}  # sets in order
+        self._chord_symbols: dict[str, None] = {}
+        self._annotations: dict[str, None] = {}
         self._ending = False
         self._apart = True  # a space, bar line or line end came since the last note
         self._line_over = self._continued = False
@@ -135,11 +135,11 @@ class VoiceReader:
     def _mark(self, token: Token) -> None:
         """What is kept for the next note, and what parts notes."""
         if token.kind is Kind.DECORATION:
-            self._signs.append(token.text[1:-1] or _LETTER_SIGNS.get(token.text, token.text))
+            self._signs.setdefault(token.text[1:-1] or _LETTER_SIGNS.get(token.text, token.text))
         elif token.kind is Kind.CHORD_SYMBOL:
-            self._chord_symbols.append(token.text.strip('"'))
+            self._chord_symbols.setdefault(token.text.strip('"'))
         elif token.kind is Kind.ANNOTATION:
-            self._annotations.append(token.text.strip('"'))
+            self._annotations.setdefault(token.text.strip('"'))
         elif token.kind is Kind.CONTINUATION:
             self._continued = True
         elif token.kind is Kind.NEWLINE or token.kind is Kind.LINE_BREAK:
@@ -209,7 +209,8 @@ class VoiceReader:
             chord_symbols=tuple(self._chord_symbols),
             annotations=tuple(self._annotations),
         )
-        for waiting in (self._graces, self._signs, self._chord_symbols, self._annotations):
+        self._graces.clear()
+        for waiting in (self._signs, self._chord_symbols, self._annotations):
             waiting.clear()
         if self._tuplet_left and not whole:
             event.tuplet, event.tuplet_begins = self._tuplet, self._tuplet_begins

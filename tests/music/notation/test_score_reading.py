@@ -137,7 +137,7 @@ def test_ties_join_what_is_alike_and_slurs_the_rest() -> None:
 
 
 def test_signs_belong_to_the_next_note() -> None:
-    score = read_score('X:1\nL:1/4\nU:k=!accent!\nK:C\n.C !f!T{/ga}D "Am""^up"E !x!kF|\n')
+    score = read_score('X:1\nL:1/4\nU:k=!accent!\nK:C\n.C !f!!f!T{/ga}D "Am""^up"E !x!kF|\n')
     first, second, third, fourth = events(score)
     assert [event.signs for event in (first, second, third, fourth)] == [
         *(("staccato",), ("f", "trill"), (), ("x", "accent"))
