@@ -117,7 +117,8 @@ class RowFiles:
             for table in stream.iter(batch_size=1000):
                 step = max(1, len(table) * self.unit_bytes // max(1, table.nbytes))
                 for start in range(0, len(table), step):
-                    rows = tuple(table_rows(table.slice(start, step), first_line=line))
+                    part = table.slice(start, step)
+                    rows = tuple(table_rows(part, first_line=line, max_row_bytes=self.max_row_bytes))
                     yield GivenRows(file=name, begins_file=line == 1, given=rows)
                     line += len(rows)
         except Exception as error:  # noqa: BLE001 -- whatever a reader of any format raises is about the file
