@@ -57,7 +57,7 @@ def test_rows_without_text_are_rejected_by_number(tmp_path: Path) -> None:
     assert [(rejection.line, rejection.reason) for rejection in reading.rejections] == [
         (2, "no text in column 'text'"),
         (3, "column 'text' is null, not text"),
-        (4, "no column 'src'; there are text"),
+        (4, "no column 'src'; there are 'text'"),
     ]
     assert (reading.rows, reading.files) == (4, 1)
 
