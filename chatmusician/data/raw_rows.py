@@ -78,7 +78,8 @@ def is_of_content(error: Exception) -> bool:
 
 def out_of_reach(file: str, error: Exception) -> UserError:
     """What is said of a file that cannot be read now."""
-    return UserError(f"{file} cannot be read ({first_line(error)}); run again when it can: what is done is kept")
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # `fsspec` says no more than the name
+    return UserError(f"{file} cannot be read ({first_line(cause)}); run again when it can: what is done is kept")
 
 
 def first_line(error: Exception) -> str:
