@@ -75,7 +75,7 @@ def parquet_runs(file: str, *, columns: Sequence[str], unit_bytes: int, max_row_
         opened = _open(file)
         there = opened.schema_arrow.names
         if missing := [column for column in columns if column not in there]:
-            raise ValueError(f"no column {missing[0]!r}; there are {', '.join(there)}")
+            raise ValueError(f"no column {missing[0]!r}; there are {', '.join(map(repr, there))[:200]}")
     except Exception as error:  # noqa: BLE001 -- what it says of the file is told apart in `unreadable`
         yield unreadable(file, error)
         return

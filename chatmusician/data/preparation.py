@@ -156,6 +156,7 @@ class _Preparation:
             kept = _as_kept(asked, prepared_tokenizer(self.directory))
             differences = list(differing_settings(manifest.settings, kept))
             if not differences:
+                shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)  # of a run killed behind its last file
                 return manifest
             if not overwrite:
                 raise UserError(
@@ -247,7 +248,7 @@ class PackUnit:
         """Do the unit of a number; its record."""
         number, unit = job
         path = self.directory / "train" / f"{number:05d}.arrow"
-        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(path):
+        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(self.directory, number):
             return record
         reading = unit.read()
         training = [document for split, document in reading.documents if split == "train"]

@@ -118,8 +118,8 @@ def load_manifest(directory: Path) -> Manifest | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    """Write JSON atomically. Half a surrogate pair, in the name of a file, is an escape as JSON has it."""
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:

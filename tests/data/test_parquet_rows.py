@@ -207,7 +207,7 @@ def test_files_that_are_no_parquet_are_lost(tmp_path: Path) -> None:
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"content": ["one"], "id": [1]})
-    assert lost(path, "content", "text") == "no column 'text'; there are content, id"
+    assert lost(path, "content", "text") == "no column 'text'; there are 'content', 'id'"
 
 
 def test_a_file_of_no_rows_is_no_fault(tmp_path: Path) -> None:
