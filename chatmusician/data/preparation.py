@@ -321,7 +321,7 @@ def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]
 
 
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
-    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same."""
+    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same, and no half file."""
     marker = directory / UNFINISHED / "asked.json"
     content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
@@ -329,6 +329,11 @@ def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
             shutil.rmtree(directory / name, ignore_errors=True)
         (directory / UNFINISHED).mkdir()
         write_bytes(marker, content)
+    for partial in list(directory.rglob("*.partial")):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
 
 
 def prepared_tokenizer(directory: Path) -> Any:

@@ -22,6 +22,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
-    """Write a file under a temporary name, flush it to disk and rename it: it is never seen half-written."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a file under a temporary name, flush it to disk and rename it: it is never seen half-written.
+
+    Nor is it if a process that is about to end, or is taken for dead on a cluster, writes the same file.
+    """
+    partial = path.with_name(f"{path.name}.{token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)
