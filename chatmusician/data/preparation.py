@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,9 @@ TOKENIZER = "tokenizer"
 """The folder in a prepared one that keeps the tokenizer."""
 
 _SECONDS_BETWEEN_REPORTS = 30
+
+_DIFFERENCES = 4
+"""Most settings that are named where a folder was prepared with others."""
 
 
 class TokenizerSource(Protocol):
@@ -154,16 +157,16 @@ class _Preparation:
         manifest = load_manifest(self.directory)
         if manifest is not None:
             kept = _as_kept(asked, prepared_tokenizer(self.directory))
-            differences = list(differing_settings(manifest.settings, kept))
+            differences = _in_words(list(differing_settings(manifest.settings, kept)))
             if not differences:
                 shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)  # of a run killed behind its last file
                 return manifest
             if not overwrite:
                 raise UserError(
-                    f"{self.directory} was prepared otherwise: {'; '.join(differences)}; choose another "
-                    "data.directory, or replace it with data.overwrite=true"
+                    f"{self.directory} was prepared otherwise: {differences}; choose another data.directory, or "
+                    "replace it with data.overwrite=true"
                 )
-            log.warning("preparing %s anew: %s", self.directory, "; ".join(differences))
+            log.warning("preparing %s anew: %s", self.directory, differences)
             (self.directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
         _discard_other_work(self.directory, asked)
         return self._prepared(asked)
@@ -316,8 +319,17 @@ def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(found.keys() | wanted.keys()):
             yield from differing_settings(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(found, list) and isinstance(wanted, list) and any(isinstance(one, dict) for one in found):
+        for index, (one, other) in enumerate(zip_longest(found, wanted)):  # files, of which there may be hundreds
+            yield from differing_settings(one, other, f"{path}[{index}]")
     elif found != wanted:
         yield f"{path} is {found!r} there and {wanted!r} here"
+
+
+def _in_words(differences: Sequence[str]) -> str:
+    """Some differences, and how many more there are."""
+    more = len(differences) - _DIFFERENCES
+    return "; ".join(differences[:_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
