@@ -47,7 +47,7 @@ class PieceEncoder:
         buffer = b"\n".join([*content, b""])  # a newline behind each text, so that nothing reaches into the next
         lengths = np.fromiter(map(len, content), np.int64, len(content))
         separators = np.cumsum(lengths + 1) - 1
-        starts, before = self._cut(buffer, separators)
+        starts, before = self._cut(buffer, separators - lengths, separators)
         slots = self._look_up(buffer, starts, before)
         kept = before != Before.SEPARATOR
         slots = slots[kept]
@@ -65,8 +65,10 @@ class PieceEncoder:
             text_ends=separators,
         )
 
-    def _cut(self, buffer: bytes, separators: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Where each piece starts, and what stands before it."""
+    def _cut(
+        self, buffer: bytes, firsts: npt.NDArray[np.int64], separators: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Where each piece starts, and what stands before it; texts start at ``firsts`` and end at ``separators``."""
         octets = np.frombuffer(buffer, np.uint8)
         cut = np.ones(len(octets) + 1, np.bool_)
         cut[1:-1] = self._apart[octets[:-1].astype(np.uint16) << 8 | octets[1:]]
@@ -77,7 +79,7 @@ class PieceEncoder:
         starts = np.flatnonzero(cut)[:-1]
         before = np.full(len(starts), Before.TEXT, np.uint8)
         for places, what in (
-            (np.append(0, separators[:-1] + 1), Before.NOTHING),
+            (firsts, Before.NOTHING),
             (added[:, 1], Before.ADDED),
             (added[:, 0], Before.ITSELF),
             (separators, Before.SEPARATOR),
@@ -101,11 +103,12 @@ class PieceEncoder:
         pieces = pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)])
         coded = pieces.dictionary_encode()
         in_text = before == Before.TEXT
-        codes = coded.indices.to_numpy()[in_text]
+        codes = np.frombuffer(coded.indices.buffers()[1], np.int32, len(starts))[in_text]
         slot_of_code = np.zeros(len(coded.dictionary), np.int64)
         slot_of_code[codes] = 1
         distinct = np.flatnonzero(slot_of_code)
-        slot_of_code[distinct] = self._table.in_text(coded.dictionary.take(pa.array(distinct)).to_pylist())
+        texts = coded.dictionary.to_pylist()
+        slot_of_code[distinct] = self._table.in_text([texts[code] for code in distinct.tolist()])
         others = np.flatnonzero(~in_text & (before != Before.SEPARATOR))
         places = zip(before[others].tolist(), offsets[others].tolist(), offsets[others + 1].tolist(), strict=True)
         slots = np.zeros(len(starts), np.int64)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chatmusician.data.documents import Document
-from chatmusician.data.engines import find_engine
+from chatmusician.data.engines import Engine, find_engine
 from chatmusician.data.packing import pack
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
@@ -87,6 +87,12 @@ class PackingSettings:
         if self.window < 1:
             raise UserError(f"data.window={self.window}: use at least 1 document")
 
+    def tokenize_with(self, tokenizer: Any) -> DocumentTokenizer:
+        """The step from documents to tokens, with a tokenizer of transformers."""
+        return DocumentTokenizer(
+            tokenizer=tokenizer, seq_len=self.seq_len, overlong=self.overlong, bos=self.bos, eos=self.eos
+        )
+
 
 def prepare(
     *,
@@ -97,11 +103,13 @@ def prepare(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    splits: Sequence[str] = SPLITS,
 ) -> Manifest:
     """Make ``directory`` hold the packed corpus, doing only what is not there yet; a second run waits for the first.
 
     ``engine`` is one of `chatmusician.data.engines`, ``workers`` the processes of the local one. With ``overwrite`` a
-    folder that was prepared from something else, or with other settings, is made anew.
+    folder that was prepared from something else, or with other settings, is made anew. Of ``splits`` that are left out
+    the folder has none.
 
     Raises:
         UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
@@ -111,7 +119,8 @@ def prepare(
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             run = find_engine(engine, workers=workers)
-            return _Preparation(corpus, tokenizer, settings, directory, run).manifest(overwrite=overwrite)
+            work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
+            return work.manifest(overwrite=overwrite)
     except OSError as error:
         place = error.filename or directory
         raise UserError(
@@ -149,11 +158,17 @@ class _Preparation:
     source: TokenizerSource
     settings: PackingSettings
     directory: Path
-    run: Any  # an engine
+    run: Engine
+    splits: tuple[str, ...]
 
     def manifest(self, *, overwrite: bool) -> Manifest:
         """The manifest that is there, or the one of what is prepared now."""
-        asked = {**asdict(self.settings), "tokenizer": self.source.describe(), "corpus": self.corpus.describe()}
+        asked = {
+            **asdict(self.settings),
+            "tokenizer": self.source.describe(),
+            "corpus": self.corpus.describe(),
+            "splits": list(self.splits),
+        }
         manifest = load_manifest(self.directory)
         if manifest is not None:
             kept = _as_kept(asked, prepared_tokenizer(self.directory))
@@ -178,27 +193,22 @@ class _Preparation:
         if not (directory / TOKENIZER).exists():
             save_tokenizer(tokenizer, directory / TOKENIZER)
         pack_unit = PackUnit(
-            tokenize=DocumentTokenizer(
-                tokenizer=tokenizer,
-                seq_len=self.settings.seq_len,
-                overlong=self.settings.overlong,
-                bos=self.settings.bos,
-                eos=self.settings.eos,
-            ),
-            pad_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            tokenize=self.settings.tokenize_with(tokenizer),
             dtype=vocabulary_dtype(tokenizer),
             directory=directory,
+            packs_training="train" in self.splits,
         )
         with Quarantine(directory / "quarantine.jsonl") as quarantine:
             train, units = self._train(pack_unit, quarantine)
             quarantine.add(self.corpus.rejections())
         if isinstance(self.corpus, UnitCorpus):
             quarantine.check(self.corpus.max_rejected)
-        if not train.total("rows"):
+        if "train" in self.splits and not train.total("rows"):
             raise UserError(f"{directory}: the corpus gave no training document")
         splits = {"train": train}
         for split in SPLITS[1:]:
-            splits[split] = self._held_out(split, units, pack_unit)
+            asked_for = split in self.splits
+            splits[split] = self._held_out(split, units, pack_unit) if asked_for else SplitManifest(shards=())
         draw = self.corpus.draw() if isinstance(self.corpus, UnitCorpus) else {}
         manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits, draw=draw)
         manifest.save(directory)
@@ -243,9 +253,9 @@ class PackUnit:
     """
 
     tokenize: DocumentTokenizer
-    pad_id: int
     dtype: np.dtype
     directory: Path
+    packs_training: bool = True
 
     def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
         """Do the unit of a number; its record."""
@@ -254,7 +264,7 @@ class PackUnit:
         if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(self.directory, number):
             return record
         reading = unit.read()
-        training = [document for split, document in reading.documents if split == "train"]
+        training = [document for split, document in reading.documents if split == "train" and self.packs_training]
         held_out = [(split, document) for split, document in reading.documents if split != "train"]
         record = UnitRecord(
             shard=self.write(training, path) if training else None,
@@ -269,7 +279,7 @@ class PackUnit:
     def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
         """Pack documents into a shard."""
         tokens, fates = self.tokenize(documents)
-        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.pad_id)
+        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.tokenize.pad_id)
         texts = [document.source for document in documents]
         return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 

@@ -66,7 +66,7 @@ class Quarantine:
             if rejected > most * seen:
                 raise UserError(
                     f"{rejected} of {seen} {name} were rejected, more than data.corpus.max_rejected={most} allows; the "
-                    f"first: {_said(self._first[lost_file])}; mend what {self.path} lists, or raise max_rejected"
+                    f"first: {_said(self._first[lost_file])}; mend what {self.path} lists, or raise that share"
                 )
 
 

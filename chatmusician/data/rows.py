@@ -122,6 +122,11 @@ class RowCorpus:
         """See `chatmusician.data.units.UnitCorpus`."""
         return self._max_rejected
 
+    @property
+    def is_drawn(self) -> bool:
+        """See `chatmusician.data.units.UnitCorpus`."""
+        return self._mixture is not None
+
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.units.Corpus`."""
         return {

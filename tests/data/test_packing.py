@@ -28,7 +28,7 @@ def test_the_row_drawn_in_the_module() -> None:
     assert packed.lengths.tolist() == [3, 2]
     assert packed.texts.tolist() == [1, 0]
     assert packed.loss_mask.tolist() == [[False, True, True, False, True, False, False, False]]
-    assert positions(packed.lengths, seq_len=8).tolist() == [0, 1, 2, 0, 1, 0, 1, 2]
+    assert positions(np.array([*packed.lengths, 3]), seq_len=8).tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     x = IGNORED
     assert targets(packed.ids.astype(np.int64), packed.loss_mask).tolist() == [[B, C, x, E, x, x, x, x]]
     assert (packed.trained_tokens.tolist(), packed.trained_bytes.tolist()) == ([3], [30])

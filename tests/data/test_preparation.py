@@ -15,13 +15,14 @@ from tiny_corpus import Texts, write_tunes
 
 from chatmusician.data.documents import Document
 from chatmusician.data.folk import FolkTunes
+from chatmusician.data.packed_rows import PackedRows
 from chatmusician.data.preparation import (
     PackingSettings,
     TokenizerSource,
     prepare,
     prepared_tokenizer,
 )
-from chatmusician.data.shards import Manifest, PackedRows
+from chatmusician.data.shards import Manifest
 from chatmusician.data.tokenizers import PretrainedTokenizer, TrainedTokenizer, save_tokenizer, train_bpe
 from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
@@ -57,7 +58,7 @@ def test_a_prepared_folder_holds_what_the_documents_say(abc_file: Path, prepared
         rows = PackedRows(prepared / split, manifest.splits[split], seq_len=64)
         documents = list(folk(abc_file).documents(split))
         assert manifest.splits[split].total("documents") == len(documents)
-        assert sum(rows.trained_bytes) == sum(document.trained_bytes for document in documents)
+        assert rows.read(range(len(rows))).trained_bytes == sum(document.trained_bytes for document in documents)
         texts = set()
         for index in range(len(rows)):
             ids, _, lengths = rows[index]

@@ -70,7 +70,7 @@ def test_one_row_more_is_refused_in_a_line_with_the_first_reason(
         quarantine.check(most)
     assert str(refused.value) == (
         f"{rejected} of {rows} rows were rejected, more than data.corpus.max_rejected={most} allows; the first: "
-        f"a.jsonl, line 7: reason 0; mend what {path} lists, or raise max_rejected"
+        f"a.jsonl, line 7: reason 0; mend what {path} lists, or raise that share"
     )
 
 
