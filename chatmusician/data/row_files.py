@@ -39,9 +39,6 @@ class RowFiles:
         subset, split, revision: of the dataset at ``path``.
         unit_bytes: size of a run.
         max_row_bytes: rows longer than this are rejected.
-
-    Raises:
-        UserError: not one of ``path`` and ``files`` is given.
     """
 
     path: str | None
@@ -52,10 +49,6 @@ class RowFiles:
     unit_bytes: int
     max_row_bytes: int
 
-    def __post_init__(self) -> None:
-        if (self.path is None) == (not self.files):
-            raise UserError(f"corpus.path={self.path!r} and corpus.files={list(self.files)}: give one of the two")
-
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The files, in order.
@@ -63,6 +56,8 @@ class RowFiles:
         Raises:
             UserError: there is none, or the dataset or its split cannot be found.
         """
+        if (self.path is None) == (not self.files):
+            raise UserError(f"corpus.path={self.path!r} and corpus.files={list(self.files)}: give one of the two")
         if self.path is not None:
             files = self._data_files
             return (self.path,) if self._is_streamed_whole else files
@@ -96,7 +91,8 @@ class RowFiles:
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, size and content of each file, as far as they can be told without reading all of it."""
-        return [_fingerprint(name) for name in (self.names if self.path is None else self._data_files)]
+        names = self.names
+        return [_fingerprint(name) for name in (names if self.path is None else self._data_files)]
 
     def runs(self, columns: Sequence[str]) -> Iterator[RowRun]:
         """All files in runs. ``columns`` are the ones that are read, where the format lets others be left out."""

@@ -143,9 +143,9 @@ def test_a_server_that_does_not_answer_is_one_line(name: str) -> None:
 
 @pytest.mark.parametrize(("files", "path"), [([], None), (["a.jsonl"], "m-a-p/MusicPile")])
 def test_either_a_dataset_or_files_are_given(files: list[str], path: str | None) -> None:
-    with pytest.raises(UserError) as error:
-        row_files(*files, path=path)
-    assert str(error.value) == f"corpus.path={path!r} and corpus.files={files}: give one of the two"
+    assert (
+        refused(row_files(*files, path=path)) == f"corpus.path={path!r} and corpus.files={files}: give one of the two"
+    )
 
 
 def test_files_of_no_known_kind_are_named(tmp_path: Path) -> None:
