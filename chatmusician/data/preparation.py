@@ -101,13 +101,13 @@ def prepare(
     folder that was prepared from something else, or with other settings, is made anew.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
-            was rejected.
+        UserError: there is no such engine, the folder was prepared otherwise or cannot be written, the corpus has no
+            document, or too much of it was rejected.
     """
+    run = find_engine(engine, workers=workers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            run = find_engine(engine, workers=workers)
             return _Preparation(corpus, tokenizer, settings, directory, run).manifest(overwrite=overwrite)
     except OSError as error:
         place = error.filename or directory
