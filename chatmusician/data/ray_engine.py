@@ -5,9 +5,9 @@ Data takes a list, and the items are an iterator that may be longer than memory,
 is begun before the one before it is read to the end, or cores would wait for the slowest item of each: 32 items of
 0.2 s took 3.4 s on two cores, 3.7 s with one chunk at a time.
 
-Every node needs this package, in the same version, and has to see the files of the corpus and the prepared folder under
-the same paths; relative ones count from where the command was started. Shards and records are renamed into place when
-they are whole, so a unit whose worker process died is begun again and leaves the same bytes.
+Every node needs this package, in the same version (it is compared), and has to see the files of the corpus and the
+prepared folder under the same paths; relative ones count from where the command was started. Shards and records are
+renamed into place when they are whole, so a unit whose worker process died is begun again and leaves the same bytes.
 """
 
 import logging
@@ -28,6 +28,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from chatmusician.data.code_version import code_version, modules_of
 from chatmusician.data.raw_rows import first_line
 from chatmusician.errors import UserError
 
@@ -58,18 +59,22 @@ class RayCluster:
         """See `chatmusician.data.engines.Engine`.
 
         Raises:
-            UserError: there is no cluster, or the worker process of an item died again and again.
+            UserError: there is no cluster, it has another version of this package, or the worker process of an item
+                died again and again.
         """
         with _connected():
             import ray
+            from ray.data.exceptions import ExecutionTimeoutError
 
-            stored = _StoredTask(reference=ray.put(pickle.dumps(task)), folder=Path.cwd())
+            stored = _StoredTask(reference=ray.put(pickle.dumps(task)), folder=Path.cwd(), code=_code())
             try:
                 yield from _results(stored, iter(items))
-            except ray.exceptions.RayError as error:
+            except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
+                cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
                 raise UserError(
-                    f"engine='ray' gave up: {first_line(error).rstrip('.')}. What is done is kept: run it again, with "
-                    "smaller units (data.window, corpus.unit_bytes) if memory was short"
+                    f"engine='ray' gave up: {first_line(cause).rstrip('.')}. What is done is kept. Run it again "
+                    "with this package on every node, and smaller units (data.window, corpus.unit_bytes) if memory was "
+                    "short"
                 ) from error
 
 
@@ -180,13 +185,14 @@ def _log_to_file_only() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _StoredTask:
-    """A task in the object store, and the folder that relative paths in it and in the items count from.
+    """A task in the object store, the folder that relative paths count from, and the version of the code.
 
     It is stored as bytes: arrays in an object that Ray stores cannot be written to when it is read.
     """
 
     reference: Any
     folder: Path
+    code: str
 
     def load(self) -> Callable[[Any], Any]:
         """In a worker: the task, as the items before have left it."""
@@ -194,11 +200,21 @@ class _StoredTask:
         if _loaded is None or _loaded[0] != self.reference:
             import ray
 
+            if _code() != self.code:
+                raise UserError(
+                    f"the node {socket.gethostname()} of the Ray cluster has another version of chatmusician than this "
+                    "machine; install the same on both"
+                )
             os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
             with suppress(OSError):  # absolute paths need no folder that all nodes have
                 os.chdir(self.folder)
             _loaded = self.reference, pickle.loads(ray.get(self.reference))
         return _loaded[1]
+
+
+def _code() -> str:
+    """The version of the code that makes shards."""
+    return code_version(modules_of("chatmusician.data"))
 
 
 _loaded: tuple[Any, Callable[[Any], Any]] | None = None
