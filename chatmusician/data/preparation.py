@@ -112,13 +112,13 @@ def prepare(
     the folder has none.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
-            was rejected.
+        UserError: there is no such engine, the folder was prepared otherwise or cannot be written, the corpus has no
+            document, or too much of it was rejected.
     """
+    run = find_engine(engine, workers=workers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            run = find_engine(engine, workers=workers)
             work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
             return work.manifest(overwrite=overwrite)
     except OSError as error:
