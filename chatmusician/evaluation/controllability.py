@@ -12,8 +12,8 @@ from collections.abc import Hashable
 from itertools import groupby
 
 from chatmusician.evaluation.answers import AnswerMean, TuneAnswer
-from chatmusician.evaluation.events import Event
 from chatmusician.evaluation.sequences import common_subsequence, contains, edit_distance
+from chatmusician.music.events import Event
 from chatmusician.music.form import terms_of_letters
 from chatmusician.music.lexer import Kind
 from chatmusician.music.tunes import Tune

@@ -24,7 +24,7 @@ from fractions import Fraction
 
 from chatmusician.data.instructions import TASKS, LabelledTune
 from chatmusician.errors import UserError
-from chatmusician.evaluation.events import Event, events
+from chatmusician.music.events import Event, events
 from chatmusician.music.extraction import extract_tune
 from chatmusician.music.keys import Key, parse_key
 from chatmusician.music.tunes import AbcError, Meter, Tune, parse_meter, parse_tune, parse_unit_note_length

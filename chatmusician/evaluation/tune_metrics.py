@@ -21,13 +21,13 @@ from chatmusician.evaluation.acceptance import AcceptedByAbc2midi
 from chatmusician.evaluation.answers import AnswerMean, TuneAnswer, read_answer
 from chatmusician.evaluation.composition import BarRate, CopiedRate, ParseRate
 from chatmusician.evaluation.distributions import IntervalDistance, LengthDistance
-from chatmusician.evaluation.events import events, sounding
 from chatmusician.evaluation.labelling import LabelDistance, LabelExact
 from chatmusician.evaluation.lengths import BarsPerTune, BytesPerToken, NotesPerTune, TokensPerTune
 from chatmusician.evaluation.memorisation import MelodyIndex, Overlap, OverlapRate
 from chatmusician.evaluation.repetition import RepeatedBars, RepeatSigns
 from chatmusician.evaluation.requirements import COMPOSITION_TASKS, EXTRACTION_TASKS, read_requirements
 from chatmusician.evaluation.tonality import EndsOnTonic, InKey, PitchClassEntropy
+from chatmusician.music.events import events, sounding
 from chatmusician.music.tunes import parse_tune
 
 
