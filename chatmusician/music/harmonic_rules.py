@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 from chatmusician.music.keys import LETTERS, SEMITONES_OF, Key
 
-ROOT, THIRD, FIFTH, SEVENTH, FOREIGN = 1.0, 0.9, 0.75, 0.6, -0.9
-"""What a note gains as a member of the chord, or foreign to it."""
+MEMBERS = (1.0, 0.95, 0.85, 0.6)
+"""What a note gains as root, third, fifth or seventh of the chord."""
+FOREIGN = -0.9
+"""What it gains as none of them."""
 
-MOST_OF_PASSING = 0.3
+MOST_OF_PASSING = 0.2
 """Which part of its weight counts of a foreign note that is reached and left by step, off the beat."""
 
 CHROMATIC = -0.3
@@ -30,12 +32,12 @@ WITH_SEVENTH = -0.12
 
 _LIKING = MappingProxyType(
     {  # of the degrees from the first to the seventh
-        "major": (0.4, -0.05, -0.3, 0.2, 0.3, 0.05, -0.8),
-        "lydian": (0.4, 0.15, -0.2, -0.8, 0.2, 0.0, -0.1),
-        "mixolydian": (0.4, -0.15, -0.8, 0.2, 0.05, -0.1, 0.3),
-        "dorian": (0.4, -0.2, 0.05, 0.15, 0.05, -0.8, 0.3),
-        "minor": (0.4, -0.6, 0.05, 0.15, 0.1, 0.05, 0.2),
-        "phrygian": (0.4, 0.25, 0.0, 0.1, -0.8, 0.0, 0.15),
+        "major": (0.5, -0.05, -0.3, 0.2, 0.35, 0.05, -0.8),
+        "lydian": (0.5, 0.15, -0.2, -0.8, 0.2, 0.0, -0.1),
+        "mixolydian": (0.5, -0.15, -0.8, 0.2, 0.05, -0.1, 0.3),
+        "dorian": (0.5, -0.2, 0.05, 0.15, 0.05, -0.8, 0.3),
+        "minor": (0.5, -0.6, 0.05, 0.15, 0.1, 0.05, 0.2),
+        "phrygian": (0.5, 0.25, 0.0, 0.1, -0.8, 0.0, 0.15),
         "locrian": (0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     }
 )
@@ -47,9 +49,11 @@ _KINDS = MappingProxyType({(4, 7): "", (3, 7): "m", (3, 6): "dim"})
 
 STAY = 0.1
 """Gain of the chord of the slot before, at the beginning of a bar."""
-CHANGE_IN_BAR = -0.4
+CHANGE_IN_BAR = -0.35
 """Gain of a change within a bar."""
-_MOTION = MappingProxyType({5: 0.2, 7: 0.1, 2: 0.05, 10: 0.05, 9: 0.05, 8: 0.0, 3: 0.0, 4: 0.0, 11: 0.0, 1: 0.0, 6: -0.3})
+_MOTION = MappingProxyType(
+    {5: 0.2, 7: 0.05, 2: 0.05, 10: 0.05, 9: 0.05, 8: 0.0, 3: 0.0, 4: 0.0, 11: 0.0, 1: 0.0, 6: -0.3}
+)
 """Gain of a change by the semitones that the root goes up: 5 is a falling fifth."""
 DOMINANT_TO_TONIC = 0.15
 """Further gain where the chord of the cadence leads to the tonic."""
@@ -57,8 +61,15 @@ DOMINANT_TO_TONIC = 0.15
 OPENS_WITH_TONIC = 0.5
 CLOSES_WITH_TONIC, CLOSES_HALF = 0.7, 0.3
 """Gains of the last slot of a section: on the tonic, or open, on the chord that leads to it."""
-BEFORE_CLOSE = 0.3
+BEFORE_CLOSE = 0.5
 """Gain of the chord that leads to the tonic in the slot before the last."""
+
+
+class Weight(NamedTuple):
+    """How much a pitch class counts in a slot: as a note of the chord, and as one foreign to it."""
+
+    member: float
+    foreign: float
 
 
 class Candidate(NamedTuple):
@@ -99,7 +110,10 @@ def _candidates(key: Key, altered: tuple[tuple[str, int], ...], natural_seventh:
         found += _triads(key, scale | {letter: alteration}, diatonic=scale)
     if altered:
         found += _triads(key, scale | dict(altered), diatonic=scale)
-    return tuple({chord.symbol: chord for chord in reversed(found)}.values())
+    named: dict[str, Candidate] = {}
+    for chord in found:
+        named.setdefault(chord.symbol, chord)
+    return tuple(named.values())
 
 
 def _dominant_liking(chord: Candidate) -> float:
@@ -151,11 +165,15 @@ def _letter(key: Key, steps: int) -> str:
     return LETTERS[(LETTERS.index(key.tonic[0]) + steps) % 7]
 
 
-def suits(chord: Candidate, pitch_class: int) -> float:
-    """What a note gains under a chord."""
-    if pitch_class not in chord.tones:
-        return FOREIGN
-    return (ROOT, THIRD, FIFTH, SEVENTH)[chord.tones.index(pitch_class)]
+def suits(chord: Candidate, heard: Mapping[int, Weight]) -> float:
+    """What the notes of a slot gain under a chord, by their pitch classes."""
+    gain = 0.0
+    for pitch_class, weight in heard.items():
+        if pitch_class in chord.tones:
+            gain += MEMBERS[chord.tones.index(pitch_class)] * weight.member
+        else:
+            gain += FOREIGN * weight.foreign
+    return gain
 
 
 def follows(before: Candidate, chord: Candidate, *, in_bar: bool) -> float:

