@@ -10,7 +10,7 @@ and ``1/6 1/12`` is ``(3:2:2A2B``. The unit note length is 1/8.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -121,14 +121,20 @@ def write_voices(parts: Sequence[Part], *, clefs: Sequence[str]) -> str:
     key, meter = _signatures(parts[0])
     header = ["X:1", f"L:{write_length(UNIT)}", f"M:{meter}"]
     header += [f"V:{part.name} clef={clef}" for part, clef in zip(parts, clefs, strict=True)]
-    voices = [list(_bars(part)) for part in parts]
-    if len({len(voice) for voice in voices}) > 1:
+    if len({len(part.measures) for part in parts}) > 1:
         raise ConversionError("its parts have different numbers of measures; make them equal")
+    voices = [list(_bars(_under_signatures_of(parts[0], part))) for part in parts]
     lines = []
     for start, stop in pairwise(_line_starts(voices[0])):
         for part, voice in zip(parts, voices, strict=True):
             lines.append(f"[V:{part.name}] " + " ".join(bar.text for bar in voice[start:stop]))
     return "\n".join([*header, f"K:{key}", *lines]) + "\n"
+
+
+def _under_signatures_of(first: Part, part: Part) -> Part:
+    """A part with the keys and meters of the first, under whose ``K:`` and ``M:`` it is read: they may differ."""
+    pairs = zip(part.measures, first.measures, strict=True)
+    return replace(part, measures=tuple(replace(one, key=other.key, meter=other.meter) for one, other in pairs))
 
 
 def _signatures(part: Part) -> tuple[str, str]:
@@ -183,14 +189,7 @@ def _joined(measures: Sequence[Measure]) -> Iterator[Measure]:
     held: Measure | None = None
     for measure in measures:
         if held is not None and measure.key is None and measure.meter is None:
-            measure = Measure(
-                notes=held.notes + measure.notes,
-                key=held.key,
-                meter=held.meter,
-                opening=held.opening,
-                closing=measure.closing,
-                ending=held.ending,
-            )
+            measure = replace(held, notes=held.notes + measure.notes, closing=measure.closing)
         elif held is not None:
             yield held
         held = measure if not measure.closing else None
