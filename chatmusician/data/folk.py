@@ -182,7 +182,7 @@ class FolkTasks:
     def documents(self, split: str) -> Iterator[Document]:
         """Questions and answers as one-turn conversations; ``source`` is the task."""
         for example, origin in self._examples(split):
-            yield chat_document(example.question, example.answer, source=example.task, origin=origin)
+            yield chat_document(example.question, example.answer, source=example.source, origin=origin)
 
     def examples(self, split: str) -> Iterator[Example]:
         """The questions and answers themselves, for evaluation."""
