@@ -9,12 +9,12 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from chatmusician.data.folk import FolkTasks, FolkTunes
+from chatmusician.data.folk import FolkTunes
 from chatmusician.data.instructions import Example
 from chatmusician.evaluation.intervals import bootstrap_mean, bootstrap_ratio
 from chatmusician.evaluation.likelihood import document_bits
 from chatmusician.evaluation.results import Measured, PartResult, measured
-from chatmusician.evaluation.sampling import sample_examples
+from chatmusician.evaluation.sampling import QuestionSource, sample_examples
 from chatmusician.evaluation.tune_metrics import Figure, TuneMetrics, measure_examples
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Generator
@@ -58,7 +58,7 @@ class ComposedTunes:
         seed: of the draw.
     """
 
-    tasks: FolkTasks
+    tasks: QuestionSource
     tunes: FolkTunes
     decoding: Decoding
     split: str = "validation"
@@ -82,7 +82,7 @@ class ComposedTunes:
             if done % 50 == 0:
                 log.info("%d of %d answers generated", done, len(examples))
         for example, text in zip(examples, answers, strict=True):
-            metrics.update(question=example.question, task=example.task, answer=text)
+            metrics.update(question=example.question, task=example.task, answer=text, expected=example.answer)
         real = measure_examples(reference, examples)
         records = [
             {"id": identify(example), **record} for example, record in zip(examples, metrics.records, strict=True)
