@@ -23,7 +23,6 @@ from torch.utils.data import DataLoader, Dataset
 from chatmusician.data.packing import positions, targets
 from chatmusician.data.preparation import (
     TOKENIZER,
-    Corpus,
     PackingSettings,
     TokenizerSource,
     prepare,
@@ -31,6 +30,7 @@ from chatmusician.data.preparation import (
 )
 from chatmusician.data.sampler import BatchPlan, EvaluationOrder, MicroBatch, RowOrder, TrainingOrder
 from chatmusician.data.shards import Manifest, PackedRows, load_manifest
+from chatmusician.data.units import Corpus
 from chatmusician.errors import UserError
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from chatmusician.data.code_version import code_version
 from chatmusician.data.documents import Document, chat_document, plain_document
 from chatmusician.data.instructions import Example, LabelledTune, Task, find_tasks
-from chatmusician.data.preparation import Rejection
+from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 from chatmusician.music.checks import check_body
 from chatmusician.music.keys import LETTERS
@@ -138,7 +138,7 @@ class FolkTunes:
         self.collections = FolkCollections(collections=tuple(collections), held_out=held_out, keys=keys)
 
     def describe(self) -> dict[str, Any]:
-        """See `chatmusician.data.preparation.Corpus`."""
+        """See `chatmusician.data.units.Corpus`."""
         return {"kind": "tunes", **self.collections.describe()}
 
     def rejections(self) -> Sequence[Rejection]:
@@ -171,7 +171,7 @@ class FolkTasks:
         self._per_tune = per_tune
 
     def describe(self) -> dict[str, Any]:
-        """See `chatmusician.data.preparation.Corpus`."""
+        """See `chatmusician.data.units.Corpus`."""
         asked = {"tasks": [task.name for task in self._tasks], "per_tune": self._per_tune}
         return {"kind": "tasks", **asked, **self.collections.describe()}
 

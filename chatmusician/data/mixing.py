@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chatmusician.data.documents import Document
-from chatmusician.data.preparation import Corpus, Rejection
+from chatmusician.data.units import Corpus, Rejection
 
 
 class Interleaved:
@@ -17,7 +17,7 @@ class Interleaved:
         self._corpora = tuple(corpora)
 
     def describe(self) -> dict[str, Any]:
-        """See `chatmusician.data.preparation.Corpus`."""
+        """See `chatmusician.data.units.Corpus`."""
         return {"kind": "interleaved", "corpora": [corpus.describe() for corpus in self._corpora]}
 
     def rejections(self) -> Sequence[Rejection]:
@@ -25,7 +25,7 @@ class Interleaved:
         return tuple(dict.fromkeys(rejection for corpus in self._corpora for rejection in corpus.rejections()))
 
     def documents(self, split: str) -> Iterator[Document]:
-        """See `chatmusician.data.preparation.Corpus`."""
+        """See `chatmusician.data.units.Corpus`."""
         if split != "train":
             yield from self._corpora[0].documents(split)
             return

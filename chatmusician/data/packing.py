@@ -16,6 +16,8 @@ A row of 8 tokens that holds documents ``a b c`` and ``d e`` (loss on capitals: 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +26,11 @@ IGNORED = -100
 """The target of a position that bears no loss (the convention of torch's cross entropy)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TokenDocument:
     """A tokenised document: ``ids`` [n] and ``loss_mask`` [n], with the bytes and tokens that bear loss."""
 
-    ids: npt.NDArray[np.int64]
+    ids: npt.NDArray[Any]
     loss_mask: npt.NDArray[np.bool_]
     trained_bytes: int
 
@@ -38,15 +40,57 @@ class TokenDocument:
         return int(self.loss_mask[1:].sum())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One packed row: ``ids`` [seq_len], ``loss_mask`` [seq_len], and the length of each document in order."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenDocuments(Sequence[TokenDocument]):
+    """The tokenised documents of a window in a few arrays, so that no step works document by document.
 
-    ids: npt.NDArray[np.int64]
+    ``ids`` and ``loss_mask`` are [tokens]; document i of the window is ``lengths[i]`` tokens from ``starts[i]`` on.
+    Pieces of one text may share tokens. ``texts[i]`` is the number of the text that it is, or is a piece of;
+    ``trained_bytes[i]`` counts the bytes that bear loss. The last four are [documents].
+    """
+
+    ids: npt.NDArray[Any]
     loss_mask: npt.NDArray[np.bool_]
-    lengths: tuple[int, ...]
-    trained_tokens: int
-    trained_bytes: int
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    texts: npt.NDArray[np.int64]
+    trained_bytes: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenDocument: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TokenDocument]: ...
+    def __getitem__(self, index: int | slice) -> TokenDocument | list[TokenDocument]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        tokens = slice(self.starts[index], self.starts[index] + self.lengths[index])
+        return TokenDocument(
+            ids=self.ids[tokens], loss_mask=self.loss_mask[tokens], trained_bytes=int(self.trained_bytes[index])
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedWindow:
+    """Packed rows. ``ids`` and ``loss_mask`` are [rows, seq_len], the counts of trained tokens and bytes [rows].
+
+    ``lengths`` and ``texts`` are [documents], in the order of the rows: row r holds those before ``ends[r]``.
+    """
+
+    ids: npt.NDArray[Any]
+    loss_mask: npt.NDArray[np.bool_]
+    lengths: npt.NDArray[np.int64]
+    texts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    trained_tokens: npt.NDArray[np.int64]
+    trained_bytes: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ends)
 
 
 def assign_rows(lengths: Sequence[int], *, seq_len: int) -> list[list[int]]:
@@ -76,29 +120,32 @@ def assign_rows(lengths: Sequence[int], *, seq_len: int) -> list[list[int]]:
     return rows
 
 
-def pack(documents: Sequence[TokenDocument], *, seq_len: int, pad_id: int) -> list[Row]:
+def pack(documents: TokenDocuments, *, seq_len: int, pad_id: int) -> PackedWindow:
     """Pack a window of documents, each of at most ``seq_len`` tokens, into rows."""
-    return [
-        _fill_row([documents[index] for index in members], seq_len=seq_len, pad_id=pad_id)
-        for members in assign_rows([len(document.ids) for document in documents], seq_len=seq_len)
-    ]
-
-
-def _fill_row(documents: Sequence[TokenDocument], *, seq_len: int, pad_id: int) -> Row:
-    ids = np.full(seq_len, pad_id, dtype=np.int64)
-    loss_mask = np.zeros(seq_len, dtype=np.bool_)
-    start = 0
-    for document in documents:
-        end = start + len(document.ids)
-        ids[start:end] = document.ids
-        loss_mask[start + 1 : end] = document.loss_mask[1:]
-        start = end
-    return Row(
-        ids=ids,
+    members = assign_rows(documents.lengths.tolist(), seq_len=seq_len)
+    ends = np.cumsum([len(row) for row in members], dtype=np.int64)
+    order = np.fromiter(chain.from_iterable(members), np.int64, len(documents))
+    lengths, starts = documents.lengths[order], documents.starts[order]
+    before = np.cumsum(lengths) - lengths  # tokens in front of each document, padding not counted
+    first_in_row = np.append(0, ends[:-1])[: len(members)]
+    rows = np.repeat(np.arange(len(members)), np.diff(ends, prepend=0))
+    places = rows * seq_len + before - np.repeat(before[first_in_row], np.diff(ends, prepend=0))
+    step = np.arange(int(lengths.sum())) - np.repeat(before, lengths)
+    source, target = np.repeat(starts, lengths) + step, np.repeat(places, lengths) + step
+    ids = np.full(len(members) * seq_len, pad_id, documents.ids.dtype)
+    flat_mask = np.zeros(len(members) * seq_len, np.bool_)
+    ids[target] = documents.ids[source]
+    flat_mask[target] = documents.loss_mask[source]
+    flat_mask[places] = False  # the first of a document has nothing before it
+    loss_mask = flat_mask.reshape(-1, seq_len)
+    return PackedWindow(
+        ids=ids.reshape(-1, seq_len),
         loss_mask=loss_mask,
-        lengths=tuple(len(document.ids) for document in documents),
-        trained_tokens=int(loss_mask.sum()),
-        trained_bytes=sum(document.trained_bytes for document in documents),
+        lengths=lengths,
+        texts=documents.texts[order],
+        ends=ends,
+        trained_tokens=loss_mask.sum(axis=1),
+        trained_bytes=np.bincount(rows, documents.trained_bytes[order], len(members)).astype(np.int64),
     )
 
 

@@ -1,64 +1,49 @@
-"""Corpus to prepared folder: read documents, tokenise and pack them window by window, write shards and a manifest.
+"""Corpus to prepared folder: read units of the corpus, tokenise and pack each, write shards and a manifest.
 
-The unit of work is a window: a fixed run of documents. Windows are independent, so any number of processes gives the
-same bytes, memory stays bounded by the windows in flight, and an interrupted run goes on where it stopped.
+Flow of a unit, wherever it is worked on: `Unit.read` -> training documents -> tokens -> rows -> ``train/NNNNN.arrow``;
+its held-out documents wait in ``unfinished/`` until all units are done and are then packed together. A unit's record in
+``unfinished/`` is written last and says that it is done, so an interrupted run goes on with those that are not. Units
+are independent: any number of processes gives the same bytes, and memory is bounded by the units in flight.
 """
 
 import json
 import logging
-import os
 import shutil
-from collections import deque
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
-from multiprocessing import get_context, parent_process
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 from chatmusician.data.documents import Document
-from chatmusician.data.packing import TokenDocument, pack
+from chatmusician.data.engines import find_engine
+from chatmusician.data.packing import pack
+from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
     MANIFEST,
     Manifest,
     ShardRecord,
     SplitManifest,
-    finished_shard,
     load_manifest,
     write_bytes,
     write_shard,
 )
-from chatmusician.data.tokenizers import DocumentTokenizer, describe, load_tokenizer, save_tokenizer, vocabulary_dtype
+from chatmusician.data.tokenizers import describe, load_tokenizer, save_tokenizer, vocabulary_dtype
+from chatmusician.data.tokenizing import OVERLONG, DocumentTokenizer
+from chatmusician.data.unit_records import UNFINISHED, UnitRecord, read_held_out, write_held_out
+from chatmusician.data.units import SPLITS, Corpus, Unit, UnitCorpus, units_of
 from chatmusician.errors import UserError
 
 log = logging.getLogger(__name__)
 
-OVERLONG = ("split", "truncate", "drop", "error")
+TOKENIZER = "tokenizer"
+"""The folder in a prepared one that keeps the tokenizer."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A part of the corpus that could not become a document."""
-
-    file: str
-    line: int
-    reason: str
-
-
-class Corpus(Protocol):
-    """What preparation needs of a corpus."""
-
-    def describe(self) -> dict[str, Any]:
-        """The settings and content that decide its documents: JSON values; equal descriptions, equal documents."""
-
-    def documents(self, split: str) -> Iterator[Document]:
-        """The documents of ``train``, ``validation`` or ``test``, always in the same order."""
-
-    def rejections(self) -> Sequence[Rejection]:
-        """What was left out, and why."""
+_SECONDS_BETWEEN_REPORTS = 30
 
 
 class TokenizerSource(Protocol):
@@ -88,7 +73,7 @@ class PackingSettings:
     eos: bool = False
     """Put an EOS token after each document."""
     window: int = 4096
-    """Documents packed together, and into one shard."""
+    """Documents packed together, and into one shard, where a corpus is not read in units of its own."""
 
     def __post_init__(self) -> None:
         if self.seq_len < 2:
@@ -99,12 +84,6 @@ class PackingSettings:
             raise UserError(f"data.window={self.window}: use at least 1 document")
 
 
-SPLITS = ("train", "validation", "test")
-UNFINISHED = "unfinished.json"
-TOKENIZER = "tokenizer"
-"""The folder in a prepared one that keeps the tokenizer."""
-
-
 def prepare(
     *,
     corpus: Corpus,
@@ -112,21 +91,23 @@ def prepare(
     settings: PackingSettings,
     directory: Path,
     workers: int = 1,
+    engine: str = "local",
     overwrite: bool = False,
 ) -> Manifest:
     """Make ``directory`` hold the packed corpus, doing only what is not there yet; a second run waits for the first.
 
-    With ``overwrite`` a folder that was prepared from something else, or with other settings, is made anew.
+    ``engine`` is one of `chatmusician.data.engines`, ``workers`` the processes of the local one. With ``overwrite`` a
+    folder that was prepared from something else, or with other settings, is made anew.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, or the corpus has no document.
+        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
+            was rejected.
     """
-    from filelock import FileLock
-
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / ".lock"):
-            return _prepare_locked(corpus, tokenizer, settings, directory, workers, overwrite)
+        with _locked(directory):
+            run = find_engine(engine, workers=workers)
+            return _Preparation(corpus, tokenizer, settings, directory, run).manifest(overwrite=overwrite)
     except OSError as error:
         place = error.filename or directory
         raise UserError(
@@ -135,51 +116,188 @@ def prepare(
     except BrokenProcessPool as error:
         raise UserError(
             f"{directory}: one of data.prepare_workers={workers} processes was killed, perhaps for its memory; "
-            "use fewer, or a smaller data.window"
+            "use fewer, or smaller units (data.window, corpus.unit_bytes)"
         ) from error
 
 
-def _prepare_locked(
-    corpus: Corpus,
-    source: TokenizerSource,
-    settings: PackingSettings,
-    directory: Path,
-    workers: int,
-    overwrite: bool,
-) -> Manifest:
-    manifest = load_manifest(directory)
-    asked = {**asdict(settings), "tokenizer": source.describe(), "corpus": corpus.describe()}
-    if manifest is not None:
-        differences = list(differing_settings(manifest.settings, _as_kept(asked, prepared_tokenizer(directory))))
-        if not differences:
-            return manifest
-        if not overwrite:
-            raise UserError(
-                f"{directory} was prepared otherwise: {'; '.join(differences)}; choose another data.directory, or "
-                "replace it with data.overwrite=true"
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keeps other runs out; says so where it has to wait for one."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("waiting for another run that prepares %s", directory)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """One run over a folder that is locked."""
+
+    corpus: Corpus
+    source: TokenizerSource
+    settings: PackingSettings
+    directory: Path
+    run: Any  # an engine
+
+    def manifest(self, *, overwrite: bool) -> Manifest:
+        """The manifest that is there, or the one of what is prepared now."""
+        asked = {**asdict(self.settings), "tokenizer": self.source.describe(), "corpus": self.corpus.describe()}
+        manifest = load_manifest(self.directory)
+        if manifest is not None:
+            kept = _as_kept(asked, prepared_tokenizer(self.directory))
+            differences = list(differing_settings(manifest.settings, kept))
+            if not differences:
+                return manifest
+            if not overwrite:
+                raise UserError(
+                    f"{self.directory} was prepared otherwise: {'; '.join(differences)}; choose another "
+                    "data.directory, or replace it with data.overwrite=true"
+                )
+            log.warning("preparing %s anew: %s", self.directory, "; ".join(differences))
+            (self.directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
+        _discard_other_work(self.directory, asked)
+        return self._prepared(asked)
+
+    def _prepared(self, asked: dict[str, Any]) -> Manifest:
+        directory = self.directory
+        tokenizer = self.source.load(self.corpus.documents("train"), directory)
+        log.info("preparing %s", directory)
+        if not (directory / TOKENIZER).exists():
+            save_tokenizer(tokenizer, directory / TOKENIZER)
+        pack_unit = PackUnit(tokenizer=tokenizer, settings=self.settings, directory=directory)
+        with Quarantine(directory / "quarantine.jsonl") as quarantine:
+            train, units = self._train(pack_unit, quarantine)
+            quarantine.add(self.corpus.rejections())
+        if isinstance(self.corpus, UnitCorpus):
+            quarantine.check(self.corpus.max_rejected)
+        if not train.total("rows"):
+            raise UserError(f"{directory}: the corpus gave no training document")
+        splits = {"train": train}
+        for split in SPLITS[1:]:
+            splits[split] = self._held_out(split, units, pack_unit)
+        draw = self.corpus.draw() if isinstance(self.corpus, UnitCorpus) else {}
+        manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits, draw=draw)
+        manifest.save(directory)
+        shutil.rmtree(directory / UNFINISHED)
+        _report(manifest, quarantine)
+        return manifest
+
+    def _train(self, pack_unit: "PackUnit", quarantine: Quarantine) -> tuple[SplitManifest, int]:
+        """The training split, and the number of units."""
+        (self.directory / "train").mkdir(exist_ok=True)
+        units = units_of(self.corpus, window=self.settings.window, run=self.run)
+        shards: list[ShardRecord] = []
+        progress = _Progress()
+        number = 0
+        for number, record in enumerate(self.run(pack_unit, enumerate(units)), start=1):
+            if record.shard is not None:
+                shards.append(record.shard)
+            quarantine.add(record.rejections, rows=record.rows, files=record.files)
+            progress.report(number, record, quarantine)
+        return SplitManifest(shards=tuple(shards)), number
+
+    def _held_out(self, split: str, units: int, pack_unit: "PackUnit") -> SplitManifest:
+        """Pack what the units held out for a split, window by window."""
+        folder = self.directory / split
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        documents = chain.from_iterable(
+            (document for of_split, document in read_held_out(self.directory, number) if of_split == split)
+            for number in range(units)
+        )
+        shards: list[ShardRecord] = []
+        while window := list(islice(documents, self.settings.window)):
+            shards.append(pack_unit.write(window, folder / f"{len(shards):05d}.arrow"))
+        return SplitManifest(shards=tuple(shards))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackUnit:
+    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine."""
+
+    tokenizer: Any
+    settings: PackingSettings
+    directory: Path
+
+    def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
+        """Do the unit of a number; its record."""
+        number, unit = job
+        path = self.directory / "train" / f"{number:05d}.arrow"
+        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(path):
+            return record
+        reading = unit.read()
+        training = [document for split, document in reading.documents if split == "train"]
+        held_out = [(split, document) for split, document in reading.documents if split != "train"]
+        record = UnitRecord(
+            shard=self.write(training, path) if training else None,
+            held_out=write_held_out(self.directory, number, held_out),
+            rejections=tuple(reading.rejections),
+            rows=reading.rows,
+            files=reading.files,
+        )
+        record.save(self.directory, number)
+        return record
+
+    def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
+        """Pack documents into a shard."""
+        tokens, fates = self._tokenize(documents)
+        pad = self.tokenizer.pad_token_id
+        window = pack(tokens, seq_len=self.settings.seq_len, pad_id=self.tokenizer.eos_token_id if pad is None else pad)
+        texts = [document.source for document in documents]
+        return write_shard(window, path, dtype=vocabulary_dtype(self.tokenizer), texts=texts, fates=fates)
+
+    @cached_property
+    def _tokenize(self) -> DocumentTokenizer:
+        settings = self.settings
+        return DocumentTokenizer(
+            tokenizer=self.tokenizer,
+            seq_len=settings.seq_len,
+            overlong=settings.overlong,
+            bos=settings.bos,
+            eos=settings.eos,
+        )
+
+
+class _Progress:
+    """Says now and then how far a long run is."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self._tokens = 0
+
+    def report(self, units: int, record: UnitRecord, quarantine: Quarantine) -> None:
+        """Count a unit, and log if it is time."""
+        self._tokens += record.shard.tokens if record.shard else 0
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_REPORTS:
+            self._last = now
+            speed = self._tokens / (now - self._started)
+            log.info(
+                "%s units, %s rows, %s tokens (%s a second), %s rejected",
+                *(f"{number:,.0f}" for number in (units, quarantine.rows, self._tokens, speed, quarantine.rejected)),
             )
-        log.warning("preparing %s anew: %s", directory, "; ".join(differences))
-        (directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
-    _discard_other_work(directory, asked)
-    tokenizer = source.load(corpus.documents("train"), directory)
-    log.info("preparing %s", directory)
-    if not (directory / TOKENIZER).exists():
-        save_tokenizer(tokenizer, directory / TOKENIZER)
-    make = _ShardMaker(tokenizer=tokenizer, settings=settings)
-    splits = {split: _prepare_split(corpus, split, make, settings, directory, workers) for split in SPLITS}
-    if not splits["train"].total("rows"):
-        raise UserError(f"{directory}: the corpus gave no training document")
-    _write_quarantine(corpus.rejections(), directory)
-    manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits)
-    manifest.save(directory)
-    (directory / UNFINISHED).unlink(missing_ok=True)
+
+
+def _report(manifest: Manifest, quarantine: Quarantine) -> None:
     for split, summary in manifest.summary().items():
         log.info(
             "%s: %s documents, %s tokens in %s rows of %s, fill %.2f%%",
-            *(split, summary["documents"], summary["tokens"], summary["rows"], settings.seq_len),
+            *(split, summary["documents"], summary["tokens"], summary["rows"], manifest.settings["seq_len"]),
             100 * summary["fill"],
         )
-    return manifest
+    for pool, drawn in manifest.draw.get("pools", {}).items():
+        if drawn["missing"]:
+            log.warning("%s: %s of the %s rows asked for are not there", pool, drawn["missing"], drawn["asked"])
+    if quarantine.rejected:
+        log.warning("%d parts of the corpus were left out; see %s", quarantine.rejected, quarantine.path)
 
 
 def _as_kept(asked: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
@@ -198,108 +316,14 @@ def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]
 
 
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
-    """Keep tokenizer and shards of an interrupted run only if it was asked for the same."""
-    marker = directory / UNFINISHED
+    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same."""
+    marker = directory / UNFINISHED / "asked.json"
     content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
-        for name in (TOKENIZER, *SPLITS):
+        for name in (UNFINISHED, TOKENIZER, *SPLITS):
             shutil.rmtree(directory / name, ignore_errors=True)
+        (directory / UNFINISHED).mkdir()
         write_bytes(marker, content)
-
-
-def _prepare_split(
-    corpus: Corpus, split: str, make: "_ShardMaker", settings: PackingSettings, directory: Path, workers: int
-) -> SplitManifest:
-    folder = directory / split
-    folder.mkdir(exist_ok=True)
-    windows = _windows(corpus.documents(split), settings.window)
-    jobs = ((window, folder / f"{index:05d}.arrow") for index, window in enumerate(windows))
-    return SplitManifest(shards=tuple(_run(make, jobs, workers)))
-
-
-def _windows(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
-    while window := list(islice(documents, size)):
-        yield window
-
-
-def _run(make: "_ShardMaker", jobs: Iterator[tuple[list[Document], Path]], workers: int) -> Iterator[ShardRecord]:
-    """Run jobs in order of submission, in this process or over several, with at most two windows a worker in flight."""
-    if workers <= 1:
-        for window, path in jobs:
-            yield make(window, path)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        running: deque[Future[ShardRecord]] = deque()
-        for window, path in jobs:
-            if len(running) >= 2 * workers:
-                yield running.popleft().result()
-            running.append(pool.submit(make, window, path))
-        while running:
-            yield running.popleft().result()
-
-
-def _end_with_parent() -> None:
-    """In a worker: end when the process that started it is gone, killed perhaps; an idle worker would wait for ever."""
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ShardMaker:
-    """Tokenise and pack one window and write it; pickled to the workers."""
-
-    tokenizer: Any
-    settings: PackingSettings
-
-    def __call__(self, window: list[Document], path: Path) -> ShardRecord:
-        if (record := finished_shard(path)) is not None:
-            return record
-        settings = self.settings
-        tokenize = DocumentTokenizer(
-            tokenizer=self.tokenizer,
-            seq_len=settings.seq_len,
-            overlong=settings.overlong,
-            bos=settings.bos,
-            eos=settings.eos,
-        )
-        pieces, fates = tokenize(window)
-        pad = self.tokenizer.pad_token_id
-        rows = pack(
-            [piece for document in pieces for piece in document],
-            seq_len=settings.seq_len,
-            pad_id=self.tokenizer.eos_token_id if pad is None else pad,
-        )
-        return write_shard(
-            rows,
-            path,
-            dtype=vocabulary_dtype(self.tokenizer),
-            seq_len=settings.seq_len,
-            documents=len(window),
-            sources=_count_sources(window, pieces),
-            fates=fates,
-        )
-
-
-def _count_sources(window: Sequence[Document], pieces: Sequence[Sequence[TokenDocument]]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for document, parts in zip(window, pieces, strict=True):
-        count = counts.setdefault(document.source, {"documents": 0, "tokens": 0})
-        count["documents"] += bool(parts)
-        count["tokens"] += sum(len(part.ids) for part in parts)
-    return dict(sorted(counts.items()))
-
-
-def _write_quarantine(rejections: Sequence[Rejection], directory: Path) -> None:
-    lines = "".join(json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejections)
-    write_bytes(directory / "quarantine.jsonl", lines.encode())
-    if rejections:
-        log.warning("%d parts of the corpus were left out; see %s", len(rejections), directory / "quarantine.jsonl")
 
 
 def prepared_tokenizer(directory: Path) -> Any:

@@ -30,6 +30,10 @@ CHAT_TEMPLATE = (
 """The template as Jinja, for ``tokenizer.apply_chat_template``; messages have roles ``user`` and ``assistant``."""
 
 
+# An answer ends with its mark, or with the text where the mark was left out.
+_ANSWER = re.compile(rf"(?<={END_OF_TURN})({ASSISTANT}.*?(?:{END_OF_TURN}|\Z))", re.DOTALL)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """One exchange. ``answer`` is None while the model has yet to speak."""
@@ -52,6 +56,15 @@ def format_prompt(question: str, history: Sequence[Turn] = ()) -> str:
     """The text that a model continues with its answer: earlier turns, the question, then ``Assistant: ``."""
     past = "".join(format_question(turn.question) + format_answer(turn.answer or "") for turn in history)
     return f"{past}{format_question(question)}{ASSISTANT}"
+
+
+def answer_spans(text: str) -> tuple[tuple[int, int], ...]:
+    """The character ranges of the answers in a text that is in the template, ``Assistant: {answer} </s> `` each.
+
+    >>> answer_spans("Human: Hello. </s> Assistant: Hi. </s> ")
+    ((19, 39),)
+    """
+    return tuple(match.span(1) for match in _ANSWER.finditer(text))
 
 
 def clean_fields(instruction: str, input: str, output: str) -> tuple[str, str]:

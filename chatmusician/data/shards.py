@@ -3,16 +3,17 @@
 A prepared folder::
 
     manifest.json            what it was made from and what is in it; written last, so its presence means "whole"
-    tokenizer/               the tokenizer, where it was trained for this data
-    train/00000.arrow        one window of documents, packed; an Arrow stream that ``datasets`` reads too
-    train/00000.json         the shard's record: counts and checksum
+    tokenizer/               the tokenizer that the ids are of
+    train/00000.arrow        one unit of the corpus, packed; an Arrow stream that ``datasets`` reads too
     quarantine.jsonl         what the corpus rejected: file, line, reason
-    unfinished.json          while preparing: what was asked for, so that only work for the same is gone on with
+    unfinished/              while preparing: what was asked for, so that only work for the same is gone on with, and
+                             what is done (`chatmusician.data.unit_records`)
 
 Each row holds ``ids`` (uint16 where the vocabulary allows, else uint32) and ``loss_mask`` (uint8, 0 or 1), both of
-exactly ``seq_len``, and ``lengths``, the tokens of each document in order. A shard is a function of its window of
-documents alone, so the bytes do not depend on the number of workers, and a run that was stopped goes on after its last
-whole shard. Every file is written under a temporary name and renamed.
+exactly ``seq_len``, ``lengths``, the tokens of each document in order, and ``sources``, which of the record's sources
+each is of. A shard is a function of its unit alone, so the bytes do not depend on
+the number of workers, and a run that was stopped goes on with what is not done. Every file is written under a
+temporary name and renamed.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chatmusician.data.packing import Row
+from chatmusician.data.packing import PackedWindow
 from chatmusician.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -65,12 +66,15 @@ class Manifest:
 
     settings: dict[str, Any]
     splits: dict[str, SplitManifest] = field(default_factory=dict)
+    draw: dict[str, Any] = field(default_factory=dict)
+    """What was drawn of each pool of a mixture, and what was not there; see `chatmusician.data.mixtures.Plan`."""
 
     def save(self, directory: Path) -> None:
         """Write ``manifest.json`` atomically, with totals a person can read in front of the shard records."""
         summary = {name: self._summary(split) for name, split in self.splits.items()}
         shards = {name: [asdict(shard) for shard in split.shards] for name, split in self.splits.items()}
-        write_json(directory / MANIFEST, {"settings": self.settings, "summary": summary, "shards": shards})
+        content = {"settings": self.settings, "draw": self.draw, "summary": summary, "shards": shards}
+        write_json(directory / MANIFEST, content)
 
     def _summary(self, split: SplitManifest) -> dict[str, Any]:
         sources: dict[str, dict[str, int]] = {}
@@ -106,7 +110,7 @@ def load_manifest(directory: Path) -> Manifest | None:
             name: SplitManifest(shards=tuple(ShardRecord(**shard) for shard in shards))
             for name, shards in content["shards"].items()
         }
-        return Manifest(settings=content["settings"], splits=splits)
+        return Manifest(settings=content["settings"], splits=splits, draw=content["draw"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -118,7 +122,7 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
     """Write a file under a temporary name, flush it to disk and rename it: it is never seen half-written."""
     partial = path.with_name(path.name + ".partial")
     try:
@@ -132,55 +136,57 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_shard(
-    rows: Sequence[Row],
+    window: PackedWindow,
     path: Path,
     *,
     dtype: np.dtype,
-    seq_len: int,
-    documents: int,
-    sources: dict[str, dict[str, int]],
+    texts: Sequence[str],
     fates: dict[str, int],
 ) -> ShardRecord:
-    """Write rows as an Arrow stream, and the shard's record beside it."""
-    ids = np.stack([row.ids for row in rows]).astype(dtype) if rows else np.zeros((0, seq_len), dtype)
-    masks = np.stack([row.loss_mask for row in rows]) if rows else np.zeros((0, seq_len), np.bool_)
+    """Write packed rows as an Arrow stream; a file and its record are the same wherever and however often made.
+
+    Args:
+        window: the rows.
+        path: of the file.
+        dtype: of ids.
+        texts: the source of each text that was read; `PackedWindow.texts` are places in it.
+        fates: how many documents were overlong or empty.
+    """
+    rows, seq_len = window.ids.shape
+    names, of_text = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    of_document = of_text[window.texts]
+    offsets = pa.array(np.append(0, window.ends), type=pa.int32())
     batch = pa.record_batch(
         {
-            "ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), seq_len),
-            "loss_mask": pa.FixedSizeListArray.from_arrays(pa.array(masks.ravel().astype(np.uint8)), seq_len),
-            "lengths": pa.array([list(row.lengths) for row in rows], type=pa.list_(pa.uint32())),
-            "trained_tokens": pa.array([row.trained_tokens for row in rows], type=pa.uint32()),
-            "trained_bytes": pa.array([row.trained_bytes for row in rows], type=pa.uint32()),
+            "ids": pa.FixedSizeListArray.from_arrays(pa.array(window.ids.astype(dtype).ravel()), seq_len),
+            "loss_mask": pa.FixedSizeListArray.from_arrays(pa.array(window.loss_mask.view(np.uint8).ravel()), seq_len),
+            "lengths": pa.ListArray.from_arrays(offsets, pa.array(window.lengths, type=pa.uint32())),
+            "sources": pa.ListArray.from_arrays(offsets, pa.array(of_document, type=pa.uint32())),
+            "trained_tokens": pa.array(window.trained_tokens, type=pa.uint32()),
+            "trained_bytes": pa.array(window.trained_bytes, type=pa.uint32()),
         }
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    content = sink.getvalue().to_pybytes()
+    content = sink.getvalue()
     write_bytes(path, content)
-    record = ShardRecord(
+    documents = np.bincount(of_text[np.unique(window.texts)], minlength=len(names))
+    tokens = np.bincount(of_document, window.lengths, len(names))
+    return ShardRecord(
         name=path.name,
         sha256=hashlib.sha256(content).hexdigest(),
-        documents=documents,
-        rows=len(rows),
-        tokens=sum(sum(row.lengths) for row in rows),
-        trained_tokens=sum(row.trained_tokens for row in rows),
-        trained_bytes=sum(row.trained_bytes for row in rows),
-        sources=sources,
+        documents=len(texts),
+        rows=rows,
+        tokens=int(window.lengths.sum()),
+        trained_tokens=int(window.trained_tokens.sum()),
+        trained_bytes=int(window.trained_bytes.sum()),
+        sources={
+            name: {"documents": int(documents[number]), "tokens": int(tokens[number])}
+            for number, name in enumerate(names)
+        },
         fates=fates,
     )
-    write_json(path.with_suffix(".json"), asdict(record))
-    return record
-
-
-def finished_shard(path: Path) -> ShardRecord | None:
-    """The record of a shard that is already there and whole; None where it has to be written."""
-    try:
-        record = ShardRecord(**json.loads(path.with_suffix(".json").read_text()))
-        content = path.read_bytes()
-    except (OSError, ValueError, TypeError):
-        return None
-    return record if hashlib.sha256(content).hexdigest() == record.sha256 else None
 
 
 class PackedRows:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chatmusician.data.code_version import code_version
 from chatmusician.data.documents import Document, chat_document
-from chatmusician.data.preparation import SPLITS, Rejection
+from chatmusician.data.units import SPLITS, Rejection
 from chatmusician.errors import UserError
 from chatmusician.music.theory.questions import ALL, LEVELS, TOPICS, Question, check_choice, generate
 
@@ -62,7 +62,7 @@ class TheoryQuiz:
         self._explain = explain
 
     def describe(self) -> dict[str, Any]:
-        """See `chatmusician.data.preparation.Corpus`."""
+        """See `chatmusician.data.units.Corpus`."""
         return {
             "kind": "theory_quiz",
             "questions": self._counts["train"],

@@ -1,4 +1,4 @@
-"""Tokenizers and the step from documents to token ids.
+"""Where tokenizers come from.
 
 Two kinds of tokenizer: the model's own (`PretrainedTokenizer`, the LLaMA path), and a byte-level BPE trained on the
 corpus itself (`TrainedTokenizer`, the nano path). The latter cuts at spaces, bar lines and newlines before merging, so
@@ -6,7 +6,7 @@ that a token of a laid-out tune never reaches over a beat, and bars can be count
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chatmusician.data.documents import Document
-from chatmusician.data.packing import TokenDocument
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 # space before it. A triplet of its own keeps its three notes together: with merges that reached over its end, 3.5% of
 # the tunes that the nano model composed had a triplet of two notes.
 _NOTE = r"[_^=]*[A-Ga-gz][,']*[0-9/]*-?"
-_PIECES = rf"\n| ?[|:\[\]]+[0-9]?| ?\(3(?:{_NOTE}){{3}}| ?[^ |:\[\]\n(]+| ?\(| +"
+PIECES = rf"\n| ?[|:\[\]]+[0-9]?| ?\(3(?:{_NOTE}){{3}}| ?[^ |:\[\]\n(]+| ?\(| +"
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
@@ -106,7 +105,7 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerB
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -118,85 +117,6 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerB
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=BOS, eos_token=EOS, pad_token=PAD, clean_up_tokenization_spaces=False
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DocumentTokenizer:
-    """Turns documents into `TokenDocument`s with the ids of the model's own tokenizer.
-
-    ``bos`` and ``eos`` add those tokens around every document. An added EOS is trained on where the end of the text is.
-    A token bears loss when any of its characters is trained on: behind ``</s>``, the text `` Assistant`` may be one
-    token, of which the space is the question's.
-    """
-
-    tokenizer: Any
-    seq_len: int
-    overlong: str
-    bos: bool
-    eos: bool
-
-    def __call__(self, documents: Sequence[Document]) -> tuple[list[list[TokenDocument]], dict[str, int]]:
-        """The pieces of each document (one, unless it is overlong), and how many documents met which fate.
-
-        Raises:
-            UserError: a document is longer than ``seq_len`` and ``overlong`` is ``error``.
-        """
-        encoded = self.tokenizer(
-            [document.text for document in documents],
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-        )
-        fates: dict[str, int] = {}
-        pieces = []
-        for document, ids, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            pieces.append(self._pieces(document, ids, offsets, fates))
-        return pieces, fates
-
-    def _pieces(
-        self, document: Document, ids: list[int], offsets: list[tuple[int, int]], fates: dict[str, int]
-    ) -> list[TokenDocument]:
-        token_ids = np.asarray(ids, dtype=np.int64)
-        starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
-        mask = np.zeros(len(ids), dtype=np.bool_)
-        for start, end in document.trained:
-            mask |= (ends > start) & (starts < end)
-        if self.bos:
-            token_ids, mask = np.insert(token_ids, 0, self.tokenizer.bos_token_id), np.insert(mask, 0, False)
-            starts = np.insert(starts, 0, 0)
-        if self.eos:
-            trains_end = bool(document.trained) and document.trained[-1][1] == len(document.text)
-            token_ids, mask = np.append(token_ids, self.tokenizer.eos_token_id), np.append(mask, trains_end)
-            starts = np.append(starts, len(document.text))
-        if len(token_ids) == 0:
-            fates["empty"] = fates.get("empty", 0) + 1
-            return []
-        if len(token_ids) <= self.seq_len:
-            return [TokenDocument(ids=token_ids, loss_mask=mask, trained_bytes=document.trained_bytes)]
-        fates[self.overlong] = fates.get(self.overlong, 0) + 1
-        return self._cut(document, token_ids, mask, starts)
-
-    def _cut(self, document: Document, ids: np.ndarray, mask: np.ndarray, starts: np.ndarray) -> list[TokenDocument]:
-        """An overlong document by the policy. Split pieces share one token, so that every token is predicted once."""
-        if self.overlong == "error":
-            raise UserError(
-                f"{document.origin or document.source}: {len(ids)} tokens do not fit seq_len={self.seq_len}; "
-                "set data.overlong to split, truncate or drop"
-            )
-        if self.overlong == "drop":
-            return []
-        first_tokens = range(0, max(1, len(ids) - 1), self.seq_len - 1)
-        pieces = []
-        for first in first_tokens if self.overlong == "split" else (0,):
-            last = min(first + self.seq_len, len(ids))
-            begin = starts[first + 1] if first else 0
-            end = starts[last] if last < len(ids) else len(document.text)
-            trained = tuple((max(a, begin), min(b, end)) for a, b in document.trained if max(a, begin) < min(b, end))
-            part = Document(text=document.text, trained=trained, source=document.source)
-            pieces.append(
-                TokenDocument(ids=ids[first:last], loss_mask=mask[first:last], trained_bytes=part.trained_bytes)
-            )
-        return pieces
 
 
 def vocabulary_dtype(tokenizer: Any) -> np.dtype:

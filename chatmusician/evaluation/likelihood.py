@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from chatmusician.data.documents import Document
 from chatmusician.data.packing import IGNORED, TokenDocument, targets
-from chatmusician.data.tokenizers import DocumentTokenizer
+from chatmusician.data.tokenizing import DocumentTokenizer
 from chatmusician.generation.generator import evaluating
 from chatmusician.modeling.loss import hidden_states
 
@@ -34,7 +34,8 @@ def document_bits(
     of the longest, N trained positions, V vocabulary entries.
     """
     tokenize = DocumentTokenizer(tokenizer=tokenizer, seq_len=window, overlong="split", bos=False, eos=True)
-    pieces = [(number, piece) for number, parts in enumerate(tokenize(documents)[0]) for piece in parts]
+    tokenized, _ = tokenize(documents)
+    pieces = list(zip(tokenized.texts.tolist(), tokenized, strict=True))
     pieces.sort(key=lambda pair: len(pair[1].ids))
     nats = np.zeros(len(documents))
     with evaluating(model):
@@ -54,7 +55,7 @@ def _nats(model: Any, batch: Sequence[TokenDocument]) -> np.ndarray:
     goals = np.full((len(batch), longest), IGNORED, dtype=np.int64)  # [B, T]
     for row, piece in enumerate(batch):
         ids[row, : len(piece.ids)] = piece.ids
-        goals[row, : len(piece.ids)] = targets(piece.ids, piece.loss_mask)
+        goals[row, : len(piece.ids)] = targets(piece.ids.astype(np.int64), piece.loss_mask)
     positions = np.broadcast_to(np.arange(longest), ids.shape).copy()  # [B, T]; what is behind a piece is not looked at
     tensors = {"input_ids": ids, "position_ids": positions}
     inputs = {name: torch.from_numpy(value).to(model.device) for name, value in tensors.items()}
