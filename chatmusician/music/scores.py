@@ -5,7 +5,7 @@ Flow: ``musicxml`` or ``midi_melodies`` -> `Part` -> `write_tune` (one voice, to
 
 Pitches are spelt and durations are fractions of a whole note, so nothing is lost on the way but what ABC of this
 project leaves out anyway: ornaments, slurs, words, dynamics. A note whose duration has a factor of 3, 5 or 7 below is
-written in a tuplet, which closes as soon as its notes together are plain again; so ``1/12 1/12 1/12`` is ``(3:2:3ABc``
+written in a tuplet, which closes as soon as its notes together are plain again; so ``1/12 1/12 1/12`` is ``(3ABc``
 and ``1/6 1/12`` is ``(3:2:2A2B``. The unit note length is 1/8.
 """
 
@@ -92,14 +92,14 @@ class Part:
         return any(note.pitches for measure in self.measures for note in measure.notes)
 
 
-def write_tune(part: Part, *, rhythm: str = "") -> str:
+def write_tune(part: Part) -> str:
     """A part as a one-voice tune, not yet laid out.
 
     Raises:
         ConversionError: it has a duration that cannot be written.
     """
     key, meter = _signatures(part)
-    header = ["X:1", *([f"R:{rhythm}"] if rhythm else []), f"L:{write_length(UNIT)}", f"M:{meter}", f"K:{key}"]
+    header = ["X:1", f"L:{write_length(UNIT)}", f"M:{meter}", f"K:{key}"]
     return "\n".join([*header, " ".join(bar.text for bar in _bars(part))]) + "\n"
 
 
@@ -209,7 +209,8 @@ def _music(measure: Measure, accidentals: BarAccidentals) -> str:
     written = []
     for ratio, notes in _tuplets(measure.notes):
         if ratio != 1:
-            written.append(f"({ratio.denominator}:{ratio.numerator}:{len(notes)}")
+            triplet = ratio == Fraction(2, 3) and len(notes) == 3
+            written.append("(3" if triplet else f"({ratio.denominator}:{ratio.numerator}:{len(notes)}")
         written += [_note(note, ratio, accidentals) for note in notes]
     return "".join(written)
 
