@@ -5,6 +5,7 @@ import re
 import pytest
 
 from chatmusician.data.folk import FolkCollections
+from chatmusician.data.tune_files import music21_corpus
 from chatmusician.music.checks import check_tune
 from chatmusician.music.chord_symbols import chord_names, with_chords, without_chords
 from chatmusician.music.events import events
@@ -132,9 +133,7 @@ def test_chords_move_with_the_tune(folk: list[Tune]) -> None:
 
 def test_roots_of_a_reel_with_chords_of_its_own() -> None:
     """Little Czech Number of the Nottingham database, as music21 ships it: 17 bars, most of which leave a choice."""
-    from chatmusician.data.folk import _music21_corpus
-
-    text = (_music21_corpus() / "nottingham-dataset" / "reelsa-c.abc").read_text().split("X: 81")[1]
+    text = (music21_corpus() / "nottingham-dataset" / "reelsa-c.abc").read_text().split("X: 81")[1]
     own = parse_tune("X: 81" + text.split("\n\n")[0])
     laid = parse_tune(lay_out(own))
     head = "X:1\nL:1/4\nM:4/4\nK:Am\n"
