@@ -11,15 +11,16 @@ PACKAGE = ROOT / "chatmusician"
 
 ALLOWED = {
     "errors": set(),
+    "reporting": {"errors"},
     "music": {"errors"},
     "config": {"errors"},
-    "data": {"errors", "music"},
+    "data": {"errors", "reporting", "music"},
     "modeling": {"errors", "data"},
     "strategies": {"errors"},
     "export": {"errors", "data"},
     "generation": {"errors", "music", "data", "export"},
     "callbacks": {"errors", "data", "modeling", "strategies", "export", "generation"},
-    "evaluation": {"errors", "music", "data", "modeling", "export", "generation"},
+    "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
 }
 """What each package may import, besides itself. Entry points and what they run may import everything."""
 

@@ -1,13 +1,6 @@
 """The LightningDataModule over prepared shards: prepares what is missing, then serves micro-batches.
 
-A batch is a dict of tensors (B rows of T tokens):
-
-- ``input_ids`` [B, T] and ``position_ids`` [B, T], which restart with each document, so that the attention is
-  block-diagonal;
-- ``targets`` [B, T], the next token where it bears loss, else -100;
-- ``step_tokens`` [], the trained tokens of the whole optimizer step (all ranks and accumulation steps), by which the
-  loss is normalised; known without communication, since the order of rows is a pure function of the position;
-- ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch.
+What a batch holds stands in `chatmusician.data.micro_batches`.
 """
 
 import warnings
@@ -16,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from chatmusician.data.packing import positions, targets
+from chatmusician.data.micro_batches import MicroBatches, MicroBatchLoader
+from chatmusician.data.mirror import is_url, mirror_data, mirror_folder
+from chatmusician.data.packed_rows import PackedRows
 from chatmusician.data.preparation import (
     TOKENIZER,
     PackingSettings,
@@ -28,32 +21,10 @@ from chatmusician.data.preparation import (
     prepare,
     prepared_tokenizer,
 )
-from chatmusician.data.sampler import BatchPlan, EvaluationOrder, MicroBatch, RowOrder, TrainingOrder
-from chatmusician.data.shards import Manifest, PackedRows, load_manifest
+from chatmusician.data.sampler import BatchPlan, EvaluationOrder, RowOrder, TrainingOrder
+from chatmusician.data.shards import Manifest, load_manifest
 from chatmusician.data.units import Corpus
 from chatmusician.errors import UserError
-
-
-class MicroBatches(Dataset[dict[str, torch.Tensor]]):
-    """Maps a `MicroBatch` (which rows) to its tensors."""
-
-    def __init__(self, rows: PackedRows, *, seq_len: int) -> None:
-        self.rows = rows
-        self.seq_len = seq_len
-
-    def __getitem__(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        rows = [self.rows[int(row)] for row in batch.rows]
-        shape = (len(rows), self.seq_len)
-        ids = np.array([row[0] for row in rows], dtype=np.int64).reshape(shape)  # [B, T]
-        masks = np.array([row[1] for row in rows], dtype=np.bool_).reshape(shape)  # [B, T]
-        restarts = np.array([positions(row[2], seq_len=self.seq_len) for row in rows], dtype=np.int64).reshape(shape)
-        return {
-            "input_ids": torch.from_numpy(ids),
-            "position_ids": torch.from_numpy(restarts),
-            "targets": torch.from_numpy(targets(ids, masks)),
-            "step_tokens": torch.tensor(int(self.rows.trained_tokens[batch.step_rows].sum())),
-            "trained_bytes": torch.tensor(int(self.rows.trained_bytes[batch.rows].sum())),
-        }
 
 
 class PackedDataModule(L.LightningDataModule):
@@ -62,7 +33,8 @@ class PackedDataModule(L.LightningDataModule):
     Args:
         corpus: where documents come from.
         tokenizer: where the tokenizer comes from.
-        directory: where shards are kept; made by `prepare_data` if they are not there.
+        directory: where shards are kept; made by `prepare_data` if they are not there. Or the URL of prepared data,
+            which `prepare_data` copies to a folder of this node; nothing is prepared then, and the corpus not read.
         seq_len: tokens in a row.
         global_batch: rows in an optimizer step, over all ranks and accumulation steps.
         micro_batch: rows that one rank computes at once.
@@ -70,7 +42,9 @@ class PackedDataModule(L.LightningDataModule):
         overlong, bos, eos, window: see `chatmusician.data.preparation.PackingSettings`.
         prepare_workers: processes that tokenise and pack.
         loader_workers: processes that read rows while training; 0 reads them in the training process.
-        overwrite: prepare anew what was prepared with other settings; otherwise it is refused.
+        overwrite: prepare anew what was prepared with other settings, or fetch anew what has changed at a URL;
+            otherwise either is refused.
+        mirror: where a URL is copied to; None for a folder of ``outputs/mirror`` named after it.
 
     Raises:
         UserError: the global batch is not a multiple of micro-batch x ranks.
@@ -93,13 +67,17 @@ class PackedDataModule(L.LightningDataModule):
         prepare_workers: int = 1,
         loader_workers: int = 0,
         overwrite: bool = False,
+        mirror: str | None = None,
     ) -> None:
         super().__init__()
         if micro_batch < 1 or global_batch < 1:
             raise UserError(f"data.micro_batch={micro_batch}, data.global_batch={global_batch}: use at least 1 row")
         self.corpus = corpus
         self.tokenizer_source = tokenizer
-        self.directory = Path(directory)
+        self.url = directory if is_url(directory) else None
+        if self.url is None and mirror is not None:
+            raise UserError(f"data.mirror={mirror}, but data.directory={directory} is no URL; leave one of them out")
+        self.directory = Path(mirror or mirror_folder(self.url)) if self.url is not None else Path(directory)
         self.settings = PackingSettings(seq_len=seq_len, overlong=overlong, bos=bos, eos=eos, window=window)
         self.global_batch = global_batch
         self.micro_batch = micro_batch
@@ -123,7 +101,16 @@ class PackedDataModule(L.LightningDataModule):
         return steps
 
     def prepare_data(self) -> None:
-        """Make the shards that are missing. Lightning calls this on one rank of each node."""
+        """Make the shards that are missing, or fetch them. Lightning calls this on one rank of each node."""
+        if self.url is not None:
+            mirror_data(
+                url=self.url,
+                directory=self.directory,
+                settings=self.settings,
+                tokenizer=self.tokenizer_source,
+                overwrite=self.overwrite,
+            )
+            return
         prepare(
             corpus=self.corpus,
             tokenizer=self.tokenizer_source,
@@ -208,7 +195,10 @@ class PackedDataModule(L.LightningDataModule):
     def _rows(self, split: str) -> PackedRows:
         assert self._manifest is not None, "setup() opens the manifest"
         return PackedRows(
-            self.directory / split, self._manifest.splits[split], seq_len=self._manifest.settings["seq_len"]
+            self.directory / split,
+            self._manifest.splits[split],
+            seq_len=self._manifest.settings["seq_len"],
+            remedy=f"remove {'the folder to prepare it anew' if self.url is None else 'the file to fetch it again'}",
         )
 
     def _evaluation_loader(self, split: str) -> Iterable[dict[str, torch.Tensor]]:
@@ -222,10 +212,5 @@ class PackedDataModule(L.LightningDataModule):
         )
         return self._loader(rows, order)
 
-    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> DataLoader[dict[str, torch.Tensor]]:
-        return DataLoader(
-            MicroBatches(rows, seq_len=self.settings.seq_len),
-            batch_size=None,
-            sampler=order,
-            num_workers=self.loader_workers,
-        )
+    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> MicroBatchLoader:
+        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)

@@ -1,7 +1,7 @@
 """Where the units of a corpus are worked on: processes of this machine, or a cluster (`chatmusician.data.ray_engine`).
 
-The task of an engine is sent to each worker once, however many units it is done with, so that what the task remembers
-(the ids of pieces of text, an open file) serves all units of a worker.
+The task of an engine is sent to each worker once, however many items it is done with, so that what the task remembers
+(the ids of pieces of text, an open file) serves all items of a worker.
 """
 
 import os
@@ -19,10 +19,10 @@ ENGINES = ("local", "ray")
 
 
 class Engine(Protocol):
-    """A `chatmusician.data.units.Run` that may use other processes: task, units and results can be pickled."""
+    """A `chatmusician.data.units.Run` that may use other processes: task, items and results can be pickled."""
 
-    def __call__(self, task: Callable[[Any], Any], units: Iterable[Any]) -> Iterator[Any]:
-        """The results, as they are asked for; a bounded number of units is in flight."""
+    def __call__(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """The results, as they are asked for; a bounded number of items is in flight."""
 
 
 def find_engine(name: str, *, workers: int) -> Engine:
@@ -42,25 +42,37 @@ def find_engine(name: str, *, workers: int) -> Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalProcesses:
-    """Processes of this machine; with one worker, this process itself. At most two units a worker are in flight."""
+    """Processes of this machine, this one among them, so that work begins while the others start.
+
+    At most two items a process are in flight, and as many results wait for those before them.
+    """
 
     workers: int
 
-    def __call__(self, task: Callable[[Any], Any], units: Iterable[Any]) -> Iterator[Any]:
+    def __call__(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """See `Engine`."""
         if self.workers <= 1:
-            yield from map(task, units)
+            yield from map(task, items)
             return
         with ProcessPoolExecutor(
-            self.workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(task,)
+            self.workers - 1, mp_context=get_context("spawn"), initializer=_begin, initargs=(task,)
         ) as pool:
-            running: deque[Future[Any]] = deque()
-            for unit in units:
-                if len(running) >= 2 * self.workers:
-                    yield running.popleft().result()
-                running.append(pool.submit(_do, unit))
-            while running:
-                yield running.popleft().result()
+            results: deque[Future[Any]] = deque()
+            for item in items:
+                if sum(not result.done() for result in results) < 2 * (self.workers - 1):
+                    results.append(pool.submit(_do, item))
+                else:
+                    results.append(_done(task(item)))
+                while results and (results[0].done() or len(results) >= 4 * self.workers):
+                    yield results.popleft().result()
+            while results:
+                yield results.popleft().result()
+
+
+def _done(result: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
 
 
 _task: Callable[[Any], Any]
@@ -81,5 +93,5 @@ def _begin(task: Callable[[Any], Any]) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _do(unit: Any) -> Any:
-    return _task(unit)
+def _do(item: Any) -> Any:
+    return _task(item)

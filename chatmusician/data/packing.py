@@ -149,10 +149,31 @@ def pack(documents: TokenDocuments, *, seq_len: int, pad_id: int) -> PackedWindo
     )
 
 
-def positions(lengths: Sequence[int], *, seq_len: int) -> npt.NDArray[np.int64]:
-    """Position ids [seq_len] that restart at 0 with each document; the padding counts as a last document."""
-    parts = [np.arange(length) for length in (*lengths, seq_len - sum(lengths))]
-    return np.concatenate(parts)
+def padded_lengths(
+    lengths: npt.NDArray[np.integer], offsets: npt.NDArray[np.integer], *, seq_len: int
+) -> npt.NDArray[np.int32]:
+    """The document lengths of R rows, one row after another, each row followed by its padding, which may be 0.
+
+    ``offsets`` [R + 1] says where in ``lengths`` each row begins.
+
+    >>> padded_lengths(np.array([3, 2, 8]), np.array([0, 2, 3]), seq_len=8).tolist()
+    [3, 2, 3, 8, 0]
+    """
+    tokens = np.concatenate(([0], np.cumsum(lengths)))[offsets]  # of all rows before each
+    return np.insert(lengths.astype(np.int32), offsets[1:], seq_len - np.diff(tokens))
+
+
+def positions(lengths: npt.NDArray[np.integer], *, seq_len: int) -> npt.NDArray[np.int64]:
+    """Position ids [B, seq_len] that restart at 0 with each document, of B rows of documents and padding.
+
+    The padding of a row counts as its last document: the lengths of each row (see `padded_lengths`) add up to seq_len.
+
+    >>> positions(np.array([3, 2, 3]), seq_len=8).tolist()
+    [[0, 1, 2, 0, 1, 0, 1, 2]]
+    """
+    ends = np.cumsum(lengths, dtype=np.int64)
+    tokens = int(ends[-1]) if len(ends) else 0
+    return (np.arange(tokens) - np.repeat(ends - lengths, lengths)).reshape(-1, seq_len)
 
 
 def targets(ids: npt.NDArray[np.int64], loss_mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

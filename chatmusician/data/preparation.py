@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from chatmusician.data.documents import Document
-from chatmusician.data.engines import find_engine
+from chatmusician.data.engines import Engine, find_engine
 from chatmusician.data.packing import pack
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
@@ -93,11 +94,13 @@ def prepare(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    splits: Sequence[str] = SPLITS,
 ) -> Manifest:
     """Make ``directory`` hold the packed corpus, doing only what is not there yet; a second run waits for the first.
 
     ``engine`` is one of `chatmusician.data.engines`, ``workers`` the processes of the local one. With ``overwrite`` a
-    folder that was prepared from something else, or with other settings, is made anew.
+    folder that was prepared from something else, or with other settings, is made anew. Of ``splits`` that are left out
+    the folder has none.
 
     Raises:
         UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
@@ -107,7 +110,8 @@ def prepare(
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             run = find_engine(engine, workers=workers)
-            return _Preparation(corpus, tokenizer, settings, directory, run).manifest(overwrite=overwrite)
+            work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
+            return work.manifest(overwrite=overwrite)
     except OSError as error:
         place = error.filename or directory
         raise UserError(
@@ -145,11 +149,17 @@ class _Preparation:
     source: TokenizerSource
     settings: PackingSettings
     directory: Path
-    run: Any  # an engine
+    run: Engine
+    splits: tuple[str, ...]
 
     def manifest(self, *, overwrite: bool) -> Manifest:
         """The manifest that is there, or the one of what is prepared now."""
-        asked = {**asdict(self.settings), "tokenizer": self.source.describe(), "corpus": self.corpus.describe()}
+        asked = {
+            **asdict(self.settings),
+            "tokenizer": self.source.describe(),
+            "corpus": self.corpus.describe(),
+            "splits": list(self.splits),
+        }
         manifest = load_manifest(self.directory)
         if manifest is not None:
             kept = _as_kept(asked, prepared_tokenizer(self.directory))
@@ -172,17 +182,30 @@ class _Preparation:
         log.info("preparing %s", directory)
         if not (directory / TOKENIZER).exists():
             save_tokenizer(tokenizer, directory / TOKENIZER)
-        pack_unit = PackUnit(tokenizer=tokenizer, settings=self.settings, directory=directory)
+        pack_unit = PackUnit(
+            tokenize=DocumentTokenizer(
+                tokenizer=tokenizer,
+                seq_len=self.settings.seq_len,
+                overlong=self.settings.overlong,
+                bos=self.settings.bos,
+                eos=self.settings.eos,
+            ),
+            pad_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            dtype=vocabulary_dtype(tokenizer),
+            directory=directory,
+            packs_training="train" in self.splits,
+        )
         with Quarantine(directory / "quarantine.jsonl") as quarantine:
             train, units = self._train(pack_unit, quarantine)
             quarantine.add(self.corpus.rejections())
         if isinstance(self.corpus, UnitCorpus):
             quarantine.check(self.corpus.max_rejected)
-        if not train.total("rows"):
+        if "train" in self.splits and not train.total("rows"):
             raise UserError(f"{directory}: the corpus gave no training document")
         splits = {"train": train}
         for split in SPLITS[1:]:
-            splits[split] = self._held_out(split, units, pack_unit)
+            asked_for = split in self.splits
+            splits[split] = self._held_out(split, units, pack_unit) if asked_for else SplitManifest(shards=())
         draw = self.corpus.draw() if isinstance(self.corpus, UnitCorpus) else {}
         manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits, draw=draw)
         manifest.save(directory)
@@ -221,11 +244,16 @@ class _Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class PackUnit:
-    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine."""
+    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine.
 
-    tokenizer: Any
-    settings: PackingSettings
+    It holds no tokenizer of transformers, whose import would take a worker longer than 20 MB of text.
+    """
+
+    tokenize: DocumentTokenizer
+    pad_id: int
+    dtype: np.dtype
     directory: Path
+    packs_training: bool = True
 
     def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
         """Do the unit of a number; its record."""
@@ -234,7 +262,7 @@ class PackUnit:
         if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(path):
             return record
         reading = unit.read()
-        training = [document for split, document in reading.documents if split == "train"]
+        training = [document for split, document in reading.documents if split == "train" and self.packs_training]
         held_out = [(split, document) for split, document in reading.documents if split != "train"]
         record = UnitRecord(
             shard=self.write(training, path) if training else None,
@@ -248,22 +276,10 @@ class PackUnit:
 
     def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
         """Pack documents into a shard."""
-        tokens, fates = self._tokenize(documents)
-        pad = self.tokenizer.pad_token_id
-        window = pack(tokens, seq_len=self.settings.seq_len, pad_id=self.tokenizer.eos_token_id if pad is None else pad)
+        tokens, fates = self.tokenize(documents)
+        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.pad_id)
         texts = [document.source for document in documents]
-        return write_shard(window, path, dtype=vocabulary_dtype(self.tokenizer), texts=texts, fates=fates)
-
-    @cached_property
-    def _tokenize(self) -> DocumentTokenizer:
-        settings = self.settings
-        return DocumentTokenizer(
-            tokenizer=self.tokenizer,
-            seq_len=settings.seq_len,
-            overlong=settings.overlong,
-            bos=settings.bos,
-            eos=settings.eos,
-        )
+        return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 
 
 class _Progress:

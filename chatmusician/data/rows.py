@@ -43,7 +43,7 @@ class RowSource:
         revision: str | None = None,
         source: str | None = None,
         keep: Sequence[str] | None = None,
-        unit_bytes: int = 8_000_000,
+        unit_bytes: int = 4_000_000,
         max_row_bytes: int = 32_000_000,
     ) -> None:
         for name, number in (("unit_bytes", unit_bytes), ("max_row_bytes", max_row_bytes)):
@@ -121,6 +121,11 @@ class RowCorpus:
     def max_rejected(self) -> float:
         """See `chatmusician.data.units.UnitCorpus`."""
         return self._max_rejected
+
+    @property
+    def is_drawn(self) -> bool:
+        """See `chatmusician.data.units.UnitCorpus`."""
+        return self._mixture is not None
 
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.units.Corpus`."""

@@ -8,6 +8,7 @@ that a token of a laid-out tune never reaches over a beat, and bars can be count
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,13 +54,17 @@ class PretrainedTokenizer:
 
     path: str
 
+    @cached_property
+    def _tokenizer(self) -> "PreTrainedTokenizerBase":
+        return load_tokenizer(self.path)
+
     def describe(self) -> dict[str, Any]:
         """See `chatmusician.data.preparation.TokenizerSource`: by what it does, not by where it lies."""
-        return describe(load_tokenizer(self.path))
+        return describe(self._tokenizer)
 
     def load(self, documents: Iterable[Document], directory: Path) -> "PreTrainedTokenizerBase":  # noqa: ARG002 -- one interface with TrainedTokenizer
         """Load it; documents and directory are those of the prepared data, and not needed here."""
-        return load_tokenizer(self.path)
+        return self._tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

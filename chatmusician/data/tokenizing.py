@@ -33,7 +33,7 @@ class DocumentTokenizer:
         self._encode = exact_encoder(tokenizer)
         self._bos = tokenizer.bos_token_id if bos else None
         self._eos = tokenizer.eos_token_id if eos else None
-        self._seq_len = seq_len
+        self.seq_len = seq_len
         self._overlong = overlong
 
     def __call__(self, documents: Sequence[Document]) -> tuple[TokenDocuments, dict[str, int]]:
@@ -85,10 +85,10 @@ class DocumentTokenizer:
         self, whole: TokenDocuments, documents: Sequence[Document], encoding: Encoding
     ) -> tuple[TokenDocuments, dict[str, int]]:
         """Leave out empty documents, and deal with overlong ones by the policy."""
-        fits = (whole.lengths > 0) & (whole.lengths <= self._seq_len)
+        fits = (whole.lengths > 0) & (whole.lengths <= self.seq_len)
         fates = {"empty": int((whole.lengths == 0).sum())}
         parts = [np.stack([whole.starts, whole.lengths, whole.texts, whole.trained_bytes])[:, fits]]
-        overlong = np.flatnonzero(whole.lengths > self._seq_len).tolist()
+        overlong = np.flatnonzero(whole.lengths > self.seq_len).tolist()
         fates[self._overlong] = len(overlong)
         parts += [
             self._cut(text, int(whole.starts[text]), int(whole.lengths[text]), documents[text], encoding)
@@ -113,16 +113,16 @@ class DocumentTokenizer:
         """
         if self._overlong == "error":
             raise UserError(
-                f"{document.origin or document.source}: {length} tokens do not fit seq_len={self._seq_len}; "
+                f"{document.origin or document.source}: {length} tokens do not fit seq_len={self.seq_len}; "
                 "set data.overlong to split, truncate or drop"
             )
         if self._overlong == "drop":
             return np.zeros((4, 0), np.int64)
         spans = _byte_spans(document)
-        firsts = range(0, max(1, length - 1), self._seq_len - 1) if self._overlong == "split" else (0,)
+        firsts = range(0, max(1, length - 1), self.seq_len - 1) if self._overlong == "split" else (0,)
         pieces = []
         for first in firsts:
-            last = min(first + self._seq_len, length)
+            last = min(first + self.seq_len, length)
             begin = self._byte_start(encoding, text, first + 1) if first else 0
             end = self._byte_start(encoding, text, last)
             trained = sum(max(0, min(b, end) - max(a, begin)) for a, b in spans)

@@ -73,6 +73,10 @@ class UnitCorpus(Corpus, Protocol):
     def max_rejected(self) -> float:
         """The share of its rows, and of its files, that may be rejected."""
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether all rows have to be looked at before the first unit."""
+
     def units(self, run: Run[Any, Any]) -> Iterator[Unit]:
         """Its units, always in the same order. ``run`` is for a look at all rows before, where a draw needs it."""
 
@@ -101,6 +105,44 @@ def units_of(corpus: Corpus, *, window: int, run: Run[Any, Any]) -> Iterator[Uni
         documents = corpus.documents(split)
         while part := list(islice(documents, window)):
             yield DocumentsUnit(split=split, documents=part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstUnits:
+    """The beginning of a corpus that is read in units."""
+
+    corpus: UnitCorpus
+    count: int
+
+    @property
+    def max_rejected(self) -> float:
+        """See `UnitCorpus`."""
+        return self.corpus.max_rejected
+
+    @property
+    def is_drawn(self) -> bool:
+        """See `UnitCorpus`."""
+        return self.corpus.is_drawn
+
+    def describe(self) -> dict[str, Any]:
+        """See `Corpus`."""
+        return {"first_units": self.count, **self.corpus.describe()}
+
+    def documents(self, split: str) -> Iterator[Document]:
+        """See `Corpus`."""
+        return self.corpus.documents(split)
+
+    def rejections(self) -> Sequence[Rejection]:
+        """See `Corpus`."""
+        return self.corpus.rejections()
+
+    def units(self, run: Run[Any, Any]) -> Iterator[Unit]:
+        """See `UnitCorpus`."""
+        return islice(self.corpus.units(run), self.count)
+
+    def draw(self) -> dict[str, Any]:
+        """See `UnitCorpus`."""
+        return self.corpus.draw()
 
 
 def one_by_one(task: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from chatmusician.errors import UserError
 from chatmusician.evaluation.intervals import bootstrap_difference
-from chatmusician.evaluation.report import Cell, Section, Table
 from chatmusician.evaluation.results import PartResult, load_evaluation
 from chatmusician.evaluation.sections import Evaluations
+from chatmusician.reporting.report import Cell, Section, Table
 
 FEWEST = 2
 """Questions in common below which no difference is told."""

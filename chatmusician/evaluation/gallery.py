@@ -8,12 +8,11 @@ import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from chatmusician.evaluation.report import TuneExhibit
 from chatmusician.music.extraction import extract_tune
 from chatmusician.music.rendering import render
+from chatmusician.reporting.report import TuneExhibit
 
 PLACES = ("best", "median", "worst")
 DRAWN_AT_ONCE = 2
@@ -76,9 +75,3 @@ def to_mp3(wav: bytes) -> bytes:
     out = io.BytesIO()
     soundfile.write(out, samples.mean(axis=1), rate, format="MP3")
     return out.getvalue()
-
-
-def save_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
-    """Write PNG files by their names."""
-    for name, png in pictures.items():
-        (folder / f"{name}.png").write_bytes(png)

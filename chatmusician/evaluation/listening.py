@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from chatmusician.errors import UserError
 from chatmusician.evaluation.gallery import show
 from chatmusician.evaluation.intervals import wilson
-from chatmusician.evaluation.report import TuneExhibit
+from chatmusician.reporting.report import TuneExhibit
 
 HOST = "127.0.0.1"
 SIDES = ("left", "right")

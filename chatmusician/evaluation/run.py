@@ -15,15 +15,14 @@ from chatmusician.data.code_version import code_version, modules_of
 from chatmusician.data.shards import write_bytes
 from chatmusician.errors import UserError
 from chatmusician.evaluation.comparison import difference_section, load_all
-from chatmusician.evaluation.gallery import save_pictures
 from chatmusician.evaluation.listening import ListeningTest, make_pairs, make_server
 from chatmusician.evaluation.parts import Part, Subject
-from chatmusician.evaluation.report import Section, render_html, render_markdown
 from chatmusician.evaluation.results import PartResult, load_part, save_part, save_results
 from chatmusician.evaluation.sections import sections_of
 from chatmusician.export.fingerprints import fingerprint
 from chatmusician.export.folders import local_folder
 from chatmusician.generation.loading import check_sources, load_generator, model_or_newest
+from chatmusician.reporting.report import Section, report_files
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +107,8 @@ def listen(cfg: DictConfig, output: Path) -> None:
 def write_report(output: Path, title: str, sections: list[Section]) -> None:
     """Write report.md with its pictures, and report.html."""
     output.mkdir(parents=True, exist_ok=True)
-    save_pictures(output, {picture.name: picture.png for section in sections for picture in section.pictures})
-    write_bytes(output / "report.md", render_markdown(title, sections).encode())
-    write_bytes(output / "report.html", render_html(title, sections).encode())
+    for name, content in report_files(title, sections).items():
+        write_bytes(output / name, content)
 
 
 def _tunes(name: str, parts: Mapping[str, PartResult]) -> list[Mapping[str, Any]]:

@@ -7,9 +7,9 @@ from typing import Any
 from chatmusician.evaluation.gallery import choose, exhibit
 from chatmusician.evaluation.harness import MMLU_PUBLISHED
 from chatmusician.evaluation.music_theory_bench import PUBLISHED
-from chatmusician.evaluation.plots import Bar, bars
-from chatmusician.evaluation.report import Cell, Picture, Section, Table
 from chatmusician.evaluation.results import Measured, PartResult
+from chatmusician.reporting.plots import Bar, bars
+from chatmusician.reporting.report import Cell, Picture, Section, Table
 
 Evaluations = Mapping[str, Mapping[str, PartResult]]
 """Name of a model -> its parts by their names."""

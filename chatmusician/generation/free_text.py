@@ -14,20 +14,20 @@ TEXT_OPTIONS = (
 """Options whose value is one text, whatever is in it."""
 
 
-def quote_overrides(arguments: Sequence[str]) -> list[str]:
-    """Command-line arguments with the values of `TEXT_OPTIONS` quoted.
+def quote_overrides(arguments: Sequence[str], *, options: Sequence[str] = TEXT_OPTIONS) -> list[str]:
+    """Command-line arguments with the values of ``options`` quoted.
 
     ``null``, an empty value and a value that is already in quotes are left as they are.
 
     >>> quote_overrides(["prompt=A reel, in D", "seed=3"])
     ["prompt='A reel, in D'", 'seed=3']
     """
-    return [_quote(argument) for argument in arguments]
+    return [_quote(argument, options) for argument in arguments]
 
 
-def _quote(argument: str) -> str:
+def _quote(argument: str, options: Sequence[str]) -> str:
     name, equals, value = argument.partition("=")
-    if not equals or name not in TEXT_OPTIONS or value in ("", "null") or _is_quoted(value):
+    if not equals or name not in options or value in ("", "null") or _is_quoted(value):
         return argument
     if value == "???":
         value += " "  # exactly three question marks mean "missing" to OmegaConf

@@ -46,7 +46,7 @@ class Adapter(Protocol):
 
 
 class CausalLanguageModel(L.LightningModule):
-    """A causal language model on packed rows; see `chatmusician.data.datamodule` for the batches.
+    """A causal language model on packed rows; see `chatmusician.data.micro_batches` for the batches.
 
     Args:
         backbone: where the weights come from.

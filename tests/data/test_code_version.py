@@ -48,8 +48,8 @@ def test_the_modules_of_a_package_are_all_of_them() -> None:
 
 
 def test_the_rules_of_the_folk_corpus_are_all_that_it_imports() -> None:
-    """Apart from what does not touch the text: errors, this hash, and the protocol of preparation."""
-    apart = {"chatmusician.errors", "chatmusician.data.code_version", "chatmusician.data.preparation"}
+    """Apart from what does not touch the text: errors, this hash, and the protocol of corpora."""
+    apart = {"chatmusician.errors", "chatmusician.data.code_version", "chatmusician.data.units"}
     for module in _RULES:
         spec = find_spec(module)
         assert spec is not None and spec.origin is not None

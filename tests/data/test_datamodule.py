@@ -1,12 +1,15 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from file_server import serve
 from tiny_corpus import Texts
 
 from chatmusician.data.datamodule import PackedDataModule
+from chatmusician.data.documents import Document
 from chatmusician.data.packing import IGNORED
 from chatmusician.data.tokenizers import TrainedTokenizer
 from chatmusician.errors import UserError
@@ -20,7 +23,7 @@ TEXTS = Texts(
 )
 
 
-def make(directory: Path, *, trainer: bool = True, **options: int) -> PackedDataModule:
+def make(directory: Path, *, trainer: bool = True, **options: int | str) -> PackedDataModule:
     """A data module on its own: rows of 8 tokens, a byte each, and a trainer that is not run."""
     defaults = {"global_batch": 4, "micro_batch": 2, "seed": 3}
     datamodule = PackedDataModule(
@@ -28,7 +31,7 @@ def make(directory: Path, *, trainer: bool = True, **options: int) -> PackedData
         tokenizer=TrainedTokenizer(vocab_size=259),
         directory=str(directory),
         seq_len=8,
-        **{**defaults, **options},  # type: ignore[arg-type]  # all are numbers
+        **{**defaults, **options},  # type: ignore[arg-type]  # of the types that the names ask for
     )
     if trainer:
         datamodule.prepare_data()
@@ -141,6 +144,46 @@ def test_too_few_rows_for_one_step_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no prepared data; run `python -m chatmusician.prepare` first"):
         make(tmp_path, trainer=False).setup()
+
+
+class Unread(Texts):
+    """A corpus that nothing may be read of."""
+
+    def describe(self) -> dict[str, Any]:
+        raise AssertionError("the corpus was asked for")
+
+    def documents(self, split: str) -> Iterator[Document]:
+        raise AssertionError(f"the {split} split was asked for")
+
+
+def test_prepared_data_at_a_url_are_trained_on_without_their_corpus(tmp_path: Path) -> None:
+    expected = make(tmp_path / "prepared")
+    with serve(tmp_path / "prepared") as site:
+        datamodule = PackedDataModule(
+            corpus=Unread({}),
+            tokenizer=TrainedTokenizer(vocab_size=259),
+            directory=site.url,
+            mirror=str(tmp_path / "copy"),
+            seq_len=8,
+            global_batch=4,
+            micro_batch=2,
+            seed=3,
+        )
+        datamodule.prepare_data()
+    datamodule.setup()
+    datamodule.trainer = expected.trainer
+    assert texts_of(datamodule, datamodule.train_dataloader()) == texts_of(expected, expected.train_dataloader())
+    assert datamodule.manifest() == expected.manifest()
+    assert datamodule.tokenizer_folder == tmp_path / "copy" / "tokenizer"
+    for shard in (tmp_path / "copy" / "test").iterdir():
+        shard.write_bytes(b"")
+    with pytest.raises(UserError, match=r"copy/test/00000.arrow cannot be read .*; remove the file to fetch it again$"):
+        list(datamodule.test_dataloader())
+
+
+def test_a_mirror_of_no_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.mirror=there, but data.directory=\S+ is no URL; leave one of them out"):
+        make(tmp_path, trainer=False, mirror="there")
 
 
 def test_the_manifest_is_for_model_cards(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ from tiny_corpus import Texts, write_tunes
 
 from chatmusician.data.documents import Document
 from chatmusician.data.folk import FolkTunes
+from chatmusician.data.packed_rows import PackedRows
 from chatmusician.data.preparation import (
     PackingSettings,
-    Rejection,
     TokenizerSource,
     prepare,
     prepared_tokenizer,
 )
-from chatmusician.data.shards import Manifest, PackedRows
+from chatmusician.data.shards import Manifest
 from chatmusician.data.tokenizers import PretrainedTokenizer, TrainedTokenizer, save_tokenizer, train_bpe
+from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 
 SETTINGS = PackingSettings(seq_len=64, eos=True, window=8)
@@ -63,7 +64,7 @@ def test_a_prepared_folder_holds_what_the_documents_say(abc_file: Path, prepared
         rows = PackedRows(prepared / split, manifest.splits[split], seq_len=64)
         documents = list(folk(abc_file).documents(split))
         assert manifest.splits[split].total("documents") == len(documents)
-        assert sum(rows.trained_bytes) == sum(document.trained_bytes for document in documents)
+        assert rows.read(range(len(rows))).trained_bytes == sum(document.trained_bytes for document in documents)
         texts = set()
         for index in range(len(rows)):
             ids, _, lengths = rows[index]
@@ -79,7 +80,7 @@ def test_preparing_again_changes_nothing(abc_file: Path, prepared: Path) -> None
     prepare_folk(abc_file, prepared)
     assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*") if path.name != ".lock"} == times
     assert not list(prepared.rglob("*.partial"))
-    assert not (prepared / "unfinished.json").exists()
+    assert not (prepared / "unfinished").exists()
 
 
 def test_two_workers_write_the_same_bytes(abc_file: Path, prepared: Path, tmp_path: Path) -> None:

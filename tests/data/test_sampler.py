@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,28 @@ def test_every_split_of_a_global_batch_sees_its_rows_in_the_same_step(
             seen[index // accumulate] += batch.rows.tolist()
             assert batch.step_rows.tolist() == expected[index // accumulate].tolist()
     assert [sorted(step) for step in seen] == [sorted(step) for step in expected.tolist()]
+
+
+@pytest.mark.parametrize("first_step", [0, 5_000_000_000])
+def test_no_more_than_a_block_of_the_order_is_held(first_step: int) -> None:
+    order = training_order(rows=10**11, micro_batch=1, accumulate=8, first_step=first_step)
+    tracemalloc.start()
+    batches = iter(order)
+    seen = [next(batches) for _ in range(5000)][-1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    start = (first_step + 624) * 8
+    assert seen.step_rows.tolist() == RowOrder(rows=10**11, seed=7)(range(start, start + 8), epoch=0).tolist()
+    assert peak < 4 << 20
+
+
+def test_an_epoch_that_is_named_while_another_is_read_is_the_next_ones() -> None:
+    order = training_order(rows=20_000, micro_batch=1, accumulate=1)
+    expected = RowOrder(rows=20_000, seed=7)(range(20_000), epoch=0)
+    batches = iter(order)
+    next(batches)
+    order.set_epoch(1)
+    assert [batch.rows[0] for batch in batches] == expected[1:].tolist()
 
 
 def test_a_global_batch_that_is_not_full_is_left_out() -> None:

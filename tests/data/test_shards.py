@@ -3,51 +3,50 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from datasets import Dataset
 
-from chatmusician.data.packing import Row
+from chatmusician.data.packed_rows import PackedRows
+from chatmusician.data.packing import PackedWindow
 from chatmusician.data.shards import (
     Manifest,
-    PackedRows,
     ShardRecord,
     SplitManifest,
-    finished_shard,
     load_manifest,
     write_bytes,
     write_shard,
 )
 from chatmusician.errors import UserError
 
-ROWS = [
-    Row(
-        ids=np.array([5, 6, 7, 0]),
-        loss_mask=np.array([False, True, True, False]),
-        lengths=(3,),
-        trained_tokens=2,
-        trained_bytes=9,
-    ),
-    Row(
-        ids=np.array([1, 2, 3, 65535]),
-        loss_mask=np.array([False, True, False, True]),
-        lengths=(2, 2),
-        trained_tokens=2,
-        trained_bytes=4,
-    ),
-]
+ROWS = PackedWindow(
+    ids=np.array([[5, 6, 7, 0], [1, 2, 3, 65535]], np.uint32),
+    loss_mask=np.array([[False, True, True, False], [False, True, False, True]]),
+    lengths=np.array([3, 2, 2]),
+    texts=np.array([0, 2, 1]),
+    ends=np.array([1, 3]),
+    trained_tokens=np.array([2, 2]),
+    trained_bytes=np.array([9, 4]),
+)
 
 
-def write(path: Path, rows: list[Row] = ROWS, *, dtype: type = np.uint16) -> ShardRecord:
-    return write_shard(
-        rows,
-        path,
-        dtype=np.dtype(dtype),
-        seq_len=4,
-        documents=3,
-        sources={"reels": {"documents": 3, "tokens": 7}},
-        fates={"drop": 1},
+def some(first: int, last: int) -> PackedWindow:
+    """The rows ``first`` to ``last``."""
+    ends = np.append(0, ROWS.ends)
+    documents = slice(ends[first], ends[last])
+    return PackedWindow(
+        ids=ROWS.ids[first:last],
+        loss_mask=ROWS.loss_mask[first:last],
+        lengths=ROWS.lengths[documents],
+        texts=ROWS.texts[documents],
+        ends=ROWS.ends[first:last] - ends[first],
+        trained_tokens=ROWS.trained_tokens[first:last],
+        trained_bytes=ROWS.trained_bytes[first:last],
     )
+
+
+def write(path: Path, rows: PackedWindow = ROWS, *, dtype: type = np.uint16) -> ShardRecord:
+    texts = ["reels", "reels", "jigs", "hornpipes"]  # the last left no token
+    return write_shard(rows, path, dtype=np.dtype(dtype), texts=texts, fates={"drop": 1})
 
 
 def test_rows_come_back(tmp_path: Path) -> None:
@@ -59,8 +58,8 @@ def test_rows_come_back(tmp_path: Path) -> None:
     assert ids.tolist() == [1, 2, 3, 65535]
     assert mask.tolist() == [False, True, False, True]
     assert lengths == [2, 2]
-    assert rows.trained_tokens.tolist() == [2, 2]
-    assert rows.trained_bytes.tolist() == [9, 4]
+    assert rows.trained_tokens(np.array([0, 1])) == 4
+    assert [rows.read([row]).trained_bytes for row in (0, 1)] == [9, 4]
 
 
 @pytest.mark.parametrize("row", [-1, 2])
@@ -71,7 +70,7 @@ def test_a_row_that_is_not_there_is_an_index_error(tmp_path: Path, row: int) -> 
 
 
 def test_rows_are_numbered_over_shards_and_empty_shards_are_skipped(tmp_path: Path) -> None:
-    contents = (ROWS[:1], [], ROWS[1:])
+    contents = (some(0, 1), some(1, 1), some(1, 2))
     shards = tuple(write(tmp_path / f"{index:05d}.arrow", rows) for index, rows in enumerate(contents))
     rows = PackedRows(tmp_path, SplitManifest(shards=shards), seq_len=4)
     assert [rows[index][0].tolist() for index in range(2)] == [[5, 6, 7, 0], [1, 2, 3, 65535]]
@@ -90,19 +89,7 @@ def test_datasets_reads_a_shard(tmp_path: Path) -> None:
     dataset = Dataset.from_file(str(tmp_path / "00000.arrow"))
     assert dataset[0]["ids"] == [5, 6, 7, 0]
     assert dataset[1]["lengths"] == [2, 2]
-
-
-def test_a_shard_is_finished_only_if_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "00000.arrow"
-    assert finished_shard(path) is None
-    record = write(path)
-    assert finished_shard(path) == record
-    content = path.read_bytes()
-    path.write_bytes(content[:-8])
-    assert finished_shard(path) is None
-    path.write_bytes(content)
-    path.with_suffix(".json").write_text('{"name": ')
-    assert finished_shard(path) is None
+    assert (dataset[0]["sources"], dataset[1]["sources"]) == ([2], [1, 2])  # hornpipes, jigs, reels
 
 
 def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
@@ -122,14 +109,18 @@ def test_totals_are_written_for_people(tmp_path: Path) -> None:
     other = replace(record, sources={"jigs": {"documents": 1, "tokens": 2}}, fates={"drop": 2, "empty": 1})
     Manifest(settings={"seq_len": 4}, splits={"train": SplitManifest(shards=(record, other))}).save(tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["summary"]["train"] == {
-        "documents": 6,
+        "documents": 8,
         "rows": 4,
         "tokens": 14,
         "trained_tokens": 8,
         "trained_bytes": 26,
         "fill": 0.875,  # 14 of 4 x 4
         "overlong_or_empty": {"drop": 3, "empty": 1},
-        "sources": {"reels": {"documents": 3, "tokens": 7}, "jigs": {"documents": 1, "tokens": 2}},
+        "sources": {
+            "hornpipes": {"documents": 0, "tokens": 0},
+            "jigs": {"documents": 2, "tokens": 4},
+            "reels": {"documents": 2, "tokens": 5},
+        },
     }
 
 
@@ -140,25 +131,8 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
         load_manifest(tmp_path)
 
 
-def test_a_missing_or_broken_shard_is_named(tmp_path: Path) -> None:
-    record = write(tmp_path / "00000.arrow")
-    (tmp_path / "00000.arrow").write_bytes(b"no arrow")
-    with pytest.raises(UserError, match=r"00000.arrow cannot be read"):
-        PackedRows(tmp_path, SplitManifest(shards=(record,)), seq_len=4)
-    (tmp_path / "00000.arrow").unlink()
-    with pytest.raises(UserError, match=r"00000.arrow cannot be read"):
-        PackedRows(tmp_path, SplitManifest(shards=(record,)), seq_len=4)
-
-
 def test_a_file_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
     write_bytes(tmp_path / "a", b"old")
     write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_rows_are_not_read_when_a_shard_is_opened(tmp_path: Path) -> None:
-    record = write(tmp_path / "00000.arrow")
-    before = pa.total_allocated_bytes()
-    PackedRows(tmp_path, SplitManifest(shards=(record,)), seq_len=4)
-    assert pa.total_allocated_bytes() - before < 1024

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from chatmusician.data.documents import Document, plain_document
-from chatmusician.data.preparation import Rejection
+from chatmusician.data.preparation import PackingSettings, prepare
+from chatmusician.data.shards import Manifest
+from chatmusician.data.tokenizers import TrainedTokenizer
+from chatmusician.data.units import Rejection
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,17 @@ def write_tunes(path: Path, *, tunes: int, seed: int = 0, bars: int = 4) -> Path
     texts = [tune(draw, number=number, bars=bars, key=draw.choice(["G", "D", "Em"])) for number in range(1, tunes + 1)]
     path.write_text("\n".join(texts))
     return path
+
+
+def prepare_words(directory: Path, *, documents: int = 60, window: int = 5, seq_len: int = 16) -> Manifest:
+    """Random words of 1 to 24 letters, a token each, in shards of ``window`` documents; a tenth is validation too.
+
+    More documents begin with the same ones."""
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefgh", k=draw.randint(1, 24))) for _ in range(documents)]
+    return prepare(
+        corpus=Texts({"train": words, "validation": words[: documents // 10]}),
+        tokenizer=TrainedTokenizer(vocab_size=259),
+        settings=PackingSettings(seq_len=seq_len, window=window),
+        directory=directory,
+    )

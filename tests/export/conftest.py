@@ -1,10 +1,7 @@
 """Small bases and adapters, made here and saved by PEFT itself."""
 
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from gguf_models import CHAT, learn, make_llama
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerBase
 
-from chatmusician.data.tokenizers import load_tokenizer, train_bpe
+from chatmusician.data.tokenizers import train_bpe
 from chatmusician.export.saving import save_model_folder
 
 
@@ -60,25 +57,6 @@ def trained(nano: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFact
     ids = nano(CHAT, add_special_tokens=False).input_ids
     model = learn(make_llama(len(nano), initializer_range=0.05, tie_word_embeddings=True), ids)
     return save_model_folder(model=model, tokenizer=nano, output=tmp_path_factory.mktemp("trained") / "model")
-
-
-@pytest.fixture(scope="session")
-def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sentencepiece vocabulary of 32,000 tokens, LLaMA's kind, as transformers saves it."""
-    spec = find_spec("mistral_common")
-    assert spec is not None and spec.origin is not None
-    folder = tmp_path_factory.mktemp("sentencepiece")
-    shutil.copyfile(Path(spec.origin).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
-    )
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def llama_tokenizer(sentencepiece: Path) -> PreTrainedTokenizerBase:
-    return load_tokenizer(sentencepiece)
 
 
 @pytest.fixture

@@ -37,3 +37,8 @@ def test_what_was_typed_is_what_arrives(text: str) -> None:
 )
 def test_what_hydra_reads_rightly_is_left_alone(argument: str) -> None:
     assert quote_overrides([argument]) == [argument]
+
+
+def test_a_command_may_have_text_options_of_its_own() -> None:
+    arguments = ["inspect=a=1,b", "tokenizer=nano,of_model"]
+    assert quote_overrides(arguments, options=("inspect",)) == ["inspect='a=1,b'", "tokenizer=nano,of_model"]
