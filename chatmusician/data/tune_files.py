@@ -8,7 +8,7 @@ believed, and MIDI is read by a program in the sandbox (25 ms a file; MusicXML t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,11 +54,17 @@ def read_collection(collection: str) -> list[TuneFile]:
     path = Path(collection)
     if not path.exists() and len(path.parts) == 1:
         path = music21_corpus() / collection
-    found = [(path, "")] if path.is_file() else [(file, file.relative_to(path).as_posix()) for file in _files(path)]
-    try:
-        files = [_read(file, collection, inside) for file, inside in found]
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}); use files that can be") from error
+    paths = [path] if path.is_file() else sorted(_files(path))
+    first_format = _first_formats(paths)
+    files = []
+    for found in paths:
+        place = collection if found == path else f"{collection}/{found.relative_to(path).as_posix()}"
+        fault = "" if found == path else _fault(found, first_format)  # a file that is asked for by name is read
+        try:
+            content = b"" if fault else found.read_bytes()
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read ({error.strerror}); use files that can be") from error
+        files.append(TuneFile(collection=collection, place=place, name=found.name, content=content, fault=fault))
     if all(file.fault for file in files):
         raise UserError(
             f"no ABC file in the collection {collection!r}, nor MusicXML or MIDI; use a folder of such files or one of "
@@ -92,7 +98,7 @@ def tunes_of(file: TuneFile) -> list[TuneText]:
         return [TuneText(text=write_tune(read_musicxml_melody(file.content)), source=file.name)]
     if suffix in MIDI:
         return [TuneText(text=write_tune(read_midi_melody(file.content)), source=file.name)]
-    tunes = split_tunes(decode(file.content), source=file.name)
+    tunes = split_tunes(decode(file.content), source=file.name)  # files of other endings too, if asked for by name
     if not tunes:
         raise ConversionError("the file has no tune; one begins at a line X:1")
     return tunes
@@ -116,21 +122,31 @@ def decode(content: bytes) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files in a folder and in the folders inside it, hidden ones left out, in the order of their paths."""
-    found = []
+    """The files in a folder and in the folders inside it, hidden ones left out."""
     for directory, inside, names in os.walk(folder):
         inside[:] = [name for name in inside if not name.startswith(".")]
-        found += [Path(directory, name) for name in names if not name.startswith(".")]
-    return iter(sorted(found))
+        yield from (Path(directory, name) for name in names if not name.startswith("."))
 
 
-def _read(path: Path, collection: str, inside: str) -> TuneFile:
-    place = f"{collection}/{inside}" if inside else collection
-    content, fault = b"", ""
+def _first_formats(paths: Sequence[Path]) -> dict[Path, Path]:
+    """Of files that differ in their endings alone the one that says most: ABC, then MusicXML, then MIDI.
+
+    A player exports one tune in several formats; MIDI writes repeats out, so that the melodies would differ.
+    """
+    formats = (*ABC, *MUSICXML, *MIDI)
+    tunes = [path for path in paths if path.suffix.lower() in formats]
+    ranked = sorted(tunes, key=lambda path: formats.index(path.suffix.lower()), reverse=True)
+    return {path.with_suffix(""): path for path in ranked}
+
+
+def _fault(path: Path, first_format: Mapping[Path, Path]) -> str:
+    """Why a file is not read; empty if it is."""
     if path.suffix.lower() not in (*ABC, *MUSICXML, *MIDI):
-        fault = f"no file of tunes; {', '.join((*ABC, *MUSICXML, *MIDI))} are read"
-    elif (size := path.stat().st_size) > FILE_BYTES:
-        fault = f"the file has {size / 2**20:.0f} MiB, more than {FILE_BYTES / 2**20:g}; split it"
-    else:
-        content = path.read_bytes()
-    return TuneFile(collection=collection, place=place, name=path.name, content=content, fault=fault)
+        return f"no file of tunes; {', '.join((*ABC, *MUSICXML, *MIDI))} are read"
+    if (other := first_format[path.with_suffix("")]) != path:
+        return f"by its name {other.name} in another format"
+    if path.exists() and not path.is_file():
+        return "neither a file nor a folder"
+    if path.exists() and (size := path.stat().st_size) > FILE_BYTES:
+        return f"the file has {size / 2**20:.0f} MiB, more than {FILE_BYTES / 2**20:g}; split it"
+    return ""

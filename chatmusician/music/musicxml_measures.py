@@ -4,6 +4,7 @@ Flow: ``musicxml`` -> `MeasureReader` -> `Measure`. What is read and what is lef
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -88,8 +89,9 @@ class MeasureReader:
         self._part = part
         self._divisions = 1  # of a quarter note
         self._meter = "none"
-        last = next((note for note in reversed(list(part.iter("note"))) if note.find("pitch") is not None), None)
-        self._last = None if last is None else _pitch(last)
+        sounding = [note for note in part.iter("note") if note.find("pitch") is not None]
+        self._heard = Counter(_pitch_class(_pitch(note)) for note in sounding)
+        self._last = _pitch_class(_pitch(sounding[-1])) if sounding else None
 
     def read(self, element: Element, *, first: bool) -> Measure:
         """One measure; the first has key and meter.
@@ -104,6 +106,8 @@ class MeasureReader:
             elif child.tag in ("backup", "forward"):
                 length = self._length(child)
                 content.position += length if child.tag == "forward" else -length
+                if content.position < 0:
+                    raise ConversionError("it goes back beyond its beginning; export it again")
                 content.end = max(content.end, content.position)
             elif child.tag == "attributes":
                 self._attributes(child, content)
@@ -156,10 +160,10 @@ class MeasureReader:
         if late and (key is not None or time is not None):
             raise ConversionError("key or meter change within it; put the change at a bar line")
         if key is not None:
-            sounding = None if self._last is None else _pitch_class(self._last)
+            mode = text_of(key, "mode").lower()
             try:
                 content.marks["key"] = name_key(
-                    _integer(key, "fifths"), mode=text_of(key, "mode").lower(), last=sounding
+                    _integer(key, "fifths"), mode=mode, weights=self._heard, last=self._last
                 )
             except ValueError as error:
                 raise ConversionError(str(error)) from error
