@@ -57,13 +57,15 @@ class TextColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionColumns:
-    """A question in one or more columns, put together as they are, and its answer, such as MusicPile-sft's.
+    """A question in one or more columns and its answer, such as MusicPile-sft's.
 
-    Fragments of the chat template inside the fields are taken out (`chatmusician.data.prompts.clean_fields`).
+    ``separator`` stands between the columns of the question that have text. Fragments of the chat template inside the
+    fields are taken out (`chatmusician.data.prompts.clean_fields`).
     """
 
     question: Sequence[str] = ("instruction", "input")
     answer: str = "output"
+    separator: str = ""
 
     def names(self) -> tuple[str, ...]:
         """See `Columns`."""
@@ -71,8 +73,8 @@ class InstructionColumns:
 
     def read(self, row: Mapping[str, Any]) -> TrainedText:
         """See `Columns`."""
-        first, *others = (_text(row, name, optional=True) for name in self.question)
-        question, answer = clean_fields(first, "".join(others), _text(row, self.answer, optional=True))
+        parts = [text for name in self.question if (text := _text(row, name, optional=True))]
+        question, answer = clean_fields(self.separator.join(parts), "", _text(row, self.answer, optional=True))
         for name, text in (("question", question), ("answer", answer)):
             if not text.strip():
                 raise ValueError(f"no {name}")
@@ -80,7 +82,7 @@ class InstructionColumns:
 
     def describe(self) -> dict[str, Any]:
         """See `Columns`."""
-        return {"question": list(self.question), "answer": self.answer}
+        return {"question": list(self.question), "answer": self.answer, "separator": self.separator}
 
 
 @dataclass(frozen=True, kw_only=True)

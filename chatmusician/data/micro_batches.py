@@ -11,18 +11,31 @@ A batch is a dict of tensors (B rows of T tokens):
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from chatmusician.data.packed_rows import PackedRows
+from chatmusician.data.packed_rows import PackedRows, RowBatch
 from chatmusician.data.packing import positions, targets
 from chatmusician.data.sampler import EvaluationOrder, MicroBatch, TrainingOrder
 from chatmusician.errors import UserError
 
 Batch = dict[str, torch.Tensor]
+Item = TypeVar("Item")
+
+
+def tensors_of(rows: RowBatch, *, step_tokens: int) -> Batch:
+    """Rows as a batch; see the module."""
+    return {
+        "input_ids": torch.from_numpy(rows.ids),
+        "position_ids": torch.from_numpy(positions(rows.lengths, seq_len=rows.ids.shape[1])),
+        "targets": torch.from_numpy(targets(rows.ids, rows.loss_mask)),
+        "step_tokens": torch.tensor(step_tokens),
+        "trained_bytes": torch.tensor(rows.trained_bytes),
+    }
 
 
 class MicroBatches(Dataset[Batch]):
@@ -34,20 +47,21 @@ class MicroBatches(Dataset[Batch]):
         self._step_tokens = 0
 
     def __getitem__(self, batch: MicroBatch) -> Batch:
-        rows = self.rows.read(batch.rows.tolist())
-        return {
-            "input_ids": torch.from_numpy(rows.ids),
-            "position_ids": torch.from_numpy(positions(rows.lengths, seq_len=rows.ids.shape[1])),
-            "targets": torch.from_numpy(targets(rows.ids, rows.loss_mask)),
-            "step_tokens": torch.tensor(self._tokens(batch.step_rows)),
-            "trained_bytes": torch.tensor(rows.trained_bytes),
-        }
+        return tensors_of(self.rows.read(batch.rows.tolist()), step_tokens=self._tokens(batch.step_rows))
 
     def _tokens(self, step_rows: npt.NDArray[np.int64]) -> int:
         """Summed once for all micro-batches of a step, which share the array."""
         if step_rows is not self._step_rows:
             self._step_rows, self._step_tokens = step_rows, self.rows.trained_tokens(step_rows)
         return self._step_tokens
+
+
+def on_one_line(batches: Iterator[Item]) -> Iterator[Item]:
+    """Items of a DataLoader; a worker's `UserError` without the traceback that torch puts before it."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).strip().rpartition(f"{UserError.__name__}: ")[2]) from error
 
 
 class MicroBatchLoader(DataLoader[Batch]):
@@ -64,7 +78,4 @@ class MicroBatchLoader(DataLoader[Batch]):
         if self.num_workers == 0:  # torch's iterator would take 20 of 55 microseconds for a row of 2,048 tokens
             yield from map(self.dataset.__getitem__, self.sampler)
             return
-        try:
-            yield from super().__iter__()
-        except UserError as error:
-            raise UserError(str(error).strip().rpartition(f"{UserError.__name__}: ")[2]) from error
+        yield from on_one_line(super().__iter__())

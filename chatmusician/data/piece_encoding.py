@@ -47,7 +47,7 @@ class PieceEncoder:
         buffer = b"\n".join([*content, b""])  # a newline behind each text, so that nothing reaches into the next
         lengths = np.fromiter(map(len, content), np.int64, len(content))
         separators = np.cumsum(lengths + 1) - 1
-        starts, before = self._cut(buffer, separators)
+        starts, before = self._cut(buffer, separators - lengths, separators)
         slots = self._look_up(buffer, starts, before)
         kept = before != Before.SEPARATOR
         slots = slots[kept]
@@ -65,8 +65,10 @@ class PieceEncoder:
             text_ends=separators,
         )
 
-    def _cut(self, buffer: bytes, separators: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Where each piece starts, and what stands before it."""
+    def _cut(
+        self, buffer: bytes, firsts: npt.NDArray[np.int64], separators: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Where each piece starts, and what stands before it; texts start at ``firsts`` and end at ``separators``."""
         octets = np.frombuffer(buffer, np.uint8)
         cut = np.ones(len(octets) + 1, np.bool_)
         cut[1:-1] = self._apart[octets[:-1].astype(np.uint16) << 8 | octets[1:]]
@@ -77,7 +79,7 @@ class PieceEncoder:
         starts = np.flatnonzero(cut)[:-1]
         before = np.full(len(starts), Before.TEXT, np.uint8)
         for places, what in (
-            (np.append(0, separators[:-1] + 1), Before.NOTHING),
+            (firsts, Before.NOTHING),
             (added[:, 1], Before.ADDED),
             (added[:, 0], Before.ITSELF),
             (separators, Before.SEPARATOR),

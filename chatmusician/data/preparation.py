@@ -84,6 +84,12 @@ class PackingSettings:
         if self.window < 1:
             raise UserError(f"data.window={self.window}: use at least 1 document")
 
+    def tokenize_with(self, tokenizer: Any) -> DocumentTokenizer:
+        """The step from documents to tokens, with a tokenizer of transformers."""
+        return DocumentTokenizer(
+            tokenizer=tokenizer, seq_len=self.seq_len, overlong=self.overlong, bos=self.bos, eos=self.eos
+        )
+
 
 def prepare(
     *,
@@ -183,14 +189,7 @@ class _Preparation:
         if not (directory / TOKENIZER).exists():
             save_tokenizer(tokenizer, directory / TOKENIZER)
         pack_unit = PackUnit(
-            tokenize=DocumentTokenizer(
-                tokenizer=tokenizer,
-                seq_len=self.settings.seq_len,
-                overlong=self.settings.overlong,
-                bos=self.settings.bos,
-                eos=self.settings.eos,
-            ),
-            pad_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            tokenize=self.settings.tokenize_with(tokenizer),
             dtype=vocabulary_dtype(tokenizer),
             directory=directory,
             packs_training="train" in self.splits,
@@ -250,7 +249,6 @@ class PackUnit:
     """
 
     tokenize: DocumentTokenizer
-    pad_id: int
     dtype: np.dtype
     directory: Path
     packs_training: bool = True
@@ -277,7 +275,7 @@ class PackUnit:
     def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
         """Pack documents into a shard."""
         tokens, fates = self.tokenize(documents)
-        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.pad_id)
+        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.tokenize.pad_id)
         texts = [document.source for document in documents]
         return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 

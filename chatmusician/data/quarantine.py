@@ -60,6 +60,6 @@ class Quarantine:
         ):
             if rejected > most * seen:
                 raise UserError(
-                    f"{rejected} of {seen} {name} were rejected, more than corpus.max_rejected={most} allows, the "
-                    f"first in {self._first}; mend what {self.path} lists, or raise data.corpus.max_rejected"
+                    f"{rejected} of {seen} {name} were rejected, more than data.corpus.max_rejected={most} allows, the "
+                    f"first in {self._first}; mend what {self.path} lists, or raise that share"
                 )

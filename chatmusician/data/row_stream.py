@@ -51,7 +51,7 @@ class RowStream:
 
     Args:
         corpus: read in units, or as windows of ``window`` documents.
-        tokenize, pad_id: how documents become rows.
+        tokenize: how documents become tokens.
         seed: of the order of rows in a unit.
         stream, streams: which of how many.
         rejected: the file to which what is rejected is added, a line each.
@@ -59,7 +59,6 @@ class RowStream:
 
     corpus: Corpus
     tokenize: DocumentTokenizer
-    pad_id: int
     window: int
     seed: int
     stream: int
@@ -93,7 +92,7 @@ class RowStream:
         if passed == first == 0:
             self._keep_rejections(reading)
         tokens, _ = self.tokenize([document for split, document in reading.documents if split == "train"])
-        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.pad_id)
+        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.tokenize.pad_id)
         order = RowOrder(rows=len(window), seed=self.seed + number)
         for position, row in enumerate(order(np.arange(len(window)), epoch=passed).tolist()[first:], start=first + 1):
             yield StreamedRow(window=window, row=row, place=StreamPlace(passed=passed, unit=number, row=position))

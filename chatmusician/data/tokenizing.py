@@ -34,6 +34,8 @@ class DocumentTokenizer:
         self._bos = tokenizer.bos_token_id if bos else None
         self._eos = tokenizer.eos_token_id if eos else None
         self.seq_len = seq_len
+        self.pad_id: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        """What rows are padded with."""
         self._overlong = overlong
 
     def __call__(self, documents: Sequence[Document]) -> tuple[TokenDocuments, dict[str, int]]:

@@ -27,7 +27,7 @@ class Site:
     released: threading.Event = field(default_factory=threading.Event)
 
     def shards_asked_for(self) -> list[str]:
-        """Once more every shard that was asked for, sorted; what was asked for is forgotten."""
+        """Every shard that was asked for, as often as it was, sorted; then that is forgotten."""
         asked, self.asked = self.asked, []
         return sorted(path for path in asked if path.endswith(".arrow"))
 

@@ -111,6 +111,11 @@ def test_odd_texts_get_the_ids_of_the_tokenizer(tokenizer: PreTrainedTokenizerBa
         assert_same(fast([text]), plain([text]), [text], random.Random(1))
 
 
+def test_no_text_has_no_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    for encoding in (encode([]) for encode in encoders(tokenizer)):
+        assert (len(encoding.ids), len(encoding.ends), len(encoding.byte_lengths)) == (0, 0, 0)
+
+
 def made_texts(draw: random.Random, count: int) -> Iterator[str]:
     """Texts of what is odd in tokenizers: spaces, newlines, marks, added tokens, other scripts, any character."""
     parts = [
