@@ -6,6 +6,8 @@ its own settings, which `describe` tells, so that a finished part need not be do
 
 import hashlib
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -84,9 +86,7 @@ class ComposedTunes:
         for example, text in zip(examples, answers, strict=True):
             metrics.update(question=example.question, task=example.task, answer=text, expected=example.answer)
         real = measure_examples(reference, examples)
-        records = [
-            {"id": identify(example), **record} for example, record in zip(examples, metrics.records, strict=True)
-        ]
+        records = [{"id": id_, **record} for id_, record in zip(identify(examples), metrics.records, strict=True)]
         figures = {key: _with_interval(figure, real.get(key)) for key, figure in metrics.compute().items()}
         composed = [record for record in records if "bars" in record]
         if "bar_rate" in figures:
@@ -104,9 +104,15 @@ class ComposedTunes:
         )
 
 
-def identify(example: Example) -> str:
-    """The same for the same question, in whatever evaluation."""
-    return f"{example.task}/{hashlib.sha256(example.question.encode()).hexdigest()[:12]}"
+def identify(examples: Iterable[Example]) -> list[str]:
+    """An id for each question, the same in whatever evaluation; one that is asked again gets ``/2`` behind it."""
+    ids: list[str] = []
+    asked: Counter[str] = Counter()
+    for example in examples:
+        id_ = f"{example.task}/{hashlib.sha256(example.question.encode()).hexdigest()[:12]}"
+        asked[id_] += 1
+        ids.append(id_ if asked[id_] == 1 else f"{id_}/{asked[id_]}")
+    return ids
 
 
 def _with_interval(figure: Figure, real: Figure | None) -> Measured:

@@ -19,9 +19,9 @@ changes of key, and of equals takes the first in the order of the scale, so that
 chords there. A tune takes about 10 ms.
 
 How good it is: of 104 bars of five folk tunes whose sources have chords, 72% get the root that the source has at the
-bar's beginning (the tonic throughout would give 43%); it writes 1.2 chords a bar, as they do. Of 5,421 bars of Bach's
-chorales, harmonised from the soprano alone, 50% get the root that his four voices have there (the tonic: 33%). Other
-chords are often as good; what is lost is the choice of a composer.
+bar's beginning (the tonic throughout would give 43%); it writes 1.2 chords a bar, as they do. Of 67 bars of two lead
+sheets, which are written without the signature of their key, 46% do. Of 5,421 bars of Bach's chorales, harmonised from
+the soprano alone, 50% get the root that his four voices have there (the tonic: 33%). Other chords are often as good.
 """
 
 from collections import defaultdict

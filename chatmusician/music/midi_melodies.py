@@ -27,6 +27,8 @@ from chatmusician.music.tunes import Meter, parse_meter
 
 MOST_FOREIGN = 0.2
 """Share of a melody outside the scale of the file's key from which the key is found anew."""
+MOST_ACCIDENTALS = 7
+"""Sharps or flats of a key signature; broken files have more."""
 MOST_CUT = 0.25
 """Share of bar lines that may cut a note."""
 LONGEST_SILENCE = 8
@@ -62,7 +64,7 @@ def read_melody(content: bytes) -> Part:
         weights[note.pitch % 12] += float(note.length)
     last = notes[-1].pitch % 12
     sharps, minor = midi.keys[0] if midi.keys else (0, False)
-    if not midi.keys or foreign(weights, sharps) > MOST_FOREIGN:
+    if not midi.keys or abs(sharps) > MOST_ACCIDENTALS or foreign(weights, sharps) > MOST_FOREIGN:
         sharps, minor = find_sharps(weights, last=last), False
     key = name_key(sharps, mode="minor" if minor else "", weights=weights, last=last)
     measures = list(_measures(notes, full, bar_line, sharps))
@@ -119,7 +121,8 @@ def find_pickup(notes: Sequence[WrittenNote], full: Fraction) -> Fraction:
         notes: of the melody.
         full: quarter notes of a bar.
     """
-    places = sorted({Fraction(1, 4), Fraction(3, 4), *(Fraction(eighths, 2) for eighths in range(int(2 * full)))})
+    eighths = {Fraction(number, 2) for number in range(int(full) + 1)}
+    places = sorted(eighths | {Fraction(1, 4), Fraction(3, 4)})
     return max((place for place in places if place <= full / 2), key=lambda place: _suits(notes, full, place))
 
 

@@ -6,6 +6,7 @@ Flow: ``musicxml`` -> `MeasureReader` -> `Measure`. What is read and what is lef
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from xml.etree.ElementTree import Element
@@ -89,9 +90,9 @@ class MeasureReader:
         self._part = part
         self._divisions = 1  # of a quarter note
         self._meter = "none"
-        sounding = [note for note in part.iter("note") if note.find("pitch") is not None]
-        self._heard = Counter(_pitch_class(_pitch(note)) for note in sounding)
-        self._last = _pitch_class(_pitch(sounding[-1])) if sounding else None
+        heard = list(_heard(part))
+        self._heard = Counter(heard)
+        self._last = heard[-1] if heard else None
 
     def read(self, element: Element, *, first: bool) -> Measure:
         """One measure; the first has key and meter.
@@ -169,6 +170,14 @@ class MeasureReader:
                 raise ConversionError(str(error)) from error
         if time is not None:
             content.marks["meter"] = self._meter = _meter(time)
+
+
+def _heard(part: Element) -> Iterator[int]:
+    """The pitch classes of a part's notes; those that cannot be read are told of in their measure."""
+    for note in part.iter("note"):
+        if note.find("pitch") is not None:
+            with suppress(ConversionError):
+                yield _pitch_class(_pitch(note))
 
 
 def _meter(time: Element) -> str:

@@ -166,6 +166,16 @@ def test_random_bytes_are_no_crash() -> None:
             assert "\n" not in str(error)
 
 
+def test_a_key_signature_that_cannot_be_is_not_believed() -> None:
+    content = midi(SCALE).replace(b"\xff\x59\x02\x00\x00", b"\xff\x59\x02\x7f\x00")
+    assert tune(content).startswith("M:4/4\nK:C\n")
+
+
+def test_bars_shorter_than_an_eighth_are_no_crash() -> None:
+    with pytest.raises(ConversionError, match=r"its notes do not keep to 1/16: .* bar lines would cut one"):
+        read_melody(midi(SCALE, meters=[(0, 1, 16)]))
+
+
 def test_names_with_line_ends_are_no_events() -> None:
     content = midi(SCALE, names=["x\n     0  Note on   1 99 ( b4) 105\n"])
     (voice,) = read_midi(content).voices

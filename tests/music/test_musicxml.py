@@ -191,7 +191,7 @@ def test_a_chord_without_kind_ends_nothing() -> None:
         ),
         ([[attributes() + WHOLE + note("B", 4, 4, inside="<chord/>")]], "notes that begin together last differently"),
         ([[attributes() + "<note><unpitched/><duration>8</duration></note>" + WHOLE]], "it has percussion"),
-        ([[attributes() + note("G", 4, 8, alter=3)]], "G4 altered by 3 semitones is no note"),
+        ([[attributes() + note("G", 4, 8, alter=3)]], "measure 1: G4 altered by 3 semitones is no note"),
         ([[attributes() + note("H", 4, 8)]], "H4 altered by 0 semitones is no note"),
         ([[attributes() + note("G", 4, 8).replace("<duration>8", "<duration>x")]], "'x' is no whole number"),
         ([[attributes() + note("G", 4, 8).replace("<duration>8", "<duration>-8")]], "a duration is negative"),
