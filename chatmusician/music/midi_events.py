@@ -9,7 +9,7 @@ standard error, and a crash is a message. A file takes about 25 ms, most of it t
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -152,7 +152,8 @@ class _Listing:
             track.sounding[channel, pitch] = time, velocity
 
 
-def _unrepeated(meters: Iterable[tuple[Fraction, int, int]]) -> Iterable[tuple[Fraction, int, int]]:
+def _unrepeated(meters: Iterable[tuple[Fraction, int, int]]) -> Iterator[tuple[Fraction, int, int]]:
+    """Meters in their order without those that are in force already."""
     last: tuple[int, int] | None = None
     for start, beats, unit in meters:
         if (beats, unit) != last:
