@@ -22,6 +22,7 @@ from typing import Any
 
 from chatmusician.data.code_version import code_version
 from chatmusician.data.documents import Document, chat_document
+from chatmusician.data.folk import RULES as TUNE_RULES
 from chatmusician.data.held_out import check_held_out, is_of
 from chatmusician.data.instructions import TASKS, Example
 from chatmusician.data.labelled_tunes import LabelledTune
@@ -41,13 +42,7 @@ STEPS_OF_TUNE = 6
 """Steps of the soprano that two settings of one chorale tune begin with."""
 QUARTER = Fraction(1, 4)
 
-_RULES = (
-    *(f"chatmusician.data.{name}" for name in ("chorales", "documents", "held_out", "instructions", "labelled_tunes")),
-    *(f"chatmusician.data.{name}" for name in ("prompts", "questions", "tune_files", "wordings")),
-    *(f"chatmusician.music.{name}" for name in ("bars", "beams", "checks", "durations", "events", "key_finding")),
-    *(f"chatmusician.music.{name}" for name in ("keys", "layout", "lexer", "musicxml", "musicxml_files")),
-    *(f"chatmusician.music.{name}" for name in ("musicxml_measures", "pitches", "scores", "tunes")),
-)
+RULES = (*TUNE_RULES, "chatmusician.data.chorales")
 """The modules that decide what the documents say."""
 
 
@@ -83,7 +78,7 @@ class BachChorales:
             "kind": "chorales",
             "held_out": self._held_out,
             "content": content.hexdigest()[:16],
-            "code": code_version(_RULES),
+            "code": code_version(RULES),
         }
 
     def chorales(self, split: str) -> list[Chorale]:

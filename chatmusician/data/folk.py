@@ -40,16 +40,17 @@ TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
 MOST_ACCIDENTALS = 4
 """Sharps or flats in the signature of a transposed copy."""
 
-_RULES = (
+RULES = (
     *(f"chatmusician.data.{name}" for name in ("documents", "folk", "held_out", "instructions", "labelled_tunes")),
     *(f"chatmusician.data.{name}" for name in ("prompts", "questions", "tune_files", "wordings")),
     *(f"chatmusician.music.{name}" for name in ("bars", "beams", "checks", "chord_symbols", "durations", "events")),
     *(f"chatmusician.music.{name}" for name in ("form", "harmonic_rules", "harmony", "key_finding", "keys", "layout")),
-    *(f"chatmusician.music.{name}" for name in ("lexer", "midi_events", "midi_melodies", "motif", "musicxml")),
+    *(f"chatmusician.music.{name}" for name in ("lexer", "midi", "midi_events", "midi_melodies", "motif", "musicxml")),
     *(f"chatmusician.music.{name}" for name in ("musicxml_files", "musicxml_measures", "pitches", "quantising")),
-    *(f"chatmusician.music.{name}" for name in ("scores", "transposition", "tunes", "withholding")),
+    *(f"chatmusician.music.{name}" for name in ("sandbox", "sanitising", "scores", "transposition", "tunes")),
+    "chatmusician.music.withholding",
 )
-"""The modules that decide what the documents say."""
+"""The modules that decide what the documents of tunes say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ class FolkCollections:
             "held_out": self.held_out,
             "keys": self.keys,
             "content": content.hexdigest()[:16],
-            "code": code_version(_RULES),
+            "code": code_version(RULES),
         }
 
     def tunes(self, split: str) -> list[FolkTune]:

@@ -10,9 +10,36 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatmusician.data import questions, wordings
 from chatmusician.data.labelled_tunes import LabelledTune
-from chatmusician.data.questions import Question
+from chatmusician.data.questions import (
+    Question,
+    bach_style,
+    chords_to_music,
+    form_extraction,
+    form_to_music,
+    harmonisation,
+    key_identification,
+    letters_and_motif_to_music,
+    meter_identification,
+    motif_extraction,
+    rhythm_identification,
+    terms_and_motif_to_music,
+    text_to_score,
+)
+from chatmusician.data.wordings import (
+    BACH_STYLE,
+    CHORDS_TO_MUSIC,
+    FORM_EXTRACTION,
+    FORM_TO_MUSIC,
+    HARMONISATION,
+    KEY_IDENTIFICATION,
+    LETTERS_AND_MOTIF_TO_MUSIC,
+    METER_IDENTIFICATION,
+    MOTIF_EXTRACTION,
+    RHYTHM_IDENTIFICATION,
+    TERMS_AND_MOTIF_TO_MUSIC,
+    TEXT_TO_SCORE,
+)
 from chatmusician.errors import UserError
 
 SYNTHETIC = "_synthetic"
@@ -66,68 +93,30 @@ def _choice(text: str, options: int) -> int:
 TASKS = {
     task.name: task
     for task in (
+        Task(name="text_to_score", instructions=TEXT_TO_SCORE, build=text_to_score),
+        Task(name="form_to_music", instructions=FORM_TO_MUSIC, build=form_to_music),
         Task(
-            name="text_to_score",
-            instructions=wordings.TEXT_TO_SCORE,
-            build=questions.text_to_score,
+            name="letters_and_motif_to_music", instructions=LETTERS_AND_MOTIF_TO_MUSIC, build=letters_and_motif_to_music
         ),
-        Task(
-            name="form_to_music",
-            instructions=wordings.FORM_TO_MUSIC,
-            build=questions.form_to_music,
-        ),
-        Task(
-            name="letters_and_motif_to_music",
-            instructions=wordings.LETTERS_AND_MOTIF_TO_MUSIC,
-            build=questions.letters_and_motif_to_music,
-        ),
-        Task(
-            name="terms_and_motif_to_music",
-            instructions=wordings.TERMS_AND_MOTIF_TO_MUSIC,
-            build=questions.terms_and_motif_to_music,
-        ),
+        Task(name="terms_and_motif_to_music", instructions=TERMS_AND_MOTIF_TO_MUSIC, build=terms_and_motif_to_music),
         Task(
             name="motif_extraction",
-            instructions=wordings.MOTIF_EXTRACTION,
-            build=questions.motif_extraction,
+            instructions=MOTIF_EXTRACTION,
+            build=motif_extraction,
             wording_by_answer=True,
         ),
         Task(
             name="form_extraction",
-            instructions=wordings.FORM_EXTRACTION,
-            build=questions.form_extraction,
+            instructions=FORM_EXTRACTION,
+            build=form_extraction,
             wording_by_answer=True,
         ),
-        Task(
-            name="chords_to_music",
-            instructions=wordings.CHORDS_TO_MUSIC,
-            build=questions.chords_to_music,
-        ),
-        Task(
-            name="harmonisation",
-            instructions=wordings.HARMONISATION,
-            build=questions.harmonisation,
-        ),
-        Task(
-            name="bach_style",
-            instructions=wordings.BACH_STYLE,
-            build=questions.bach_style,
-        ),
-        Task(
-            name="key_identification",
-            instructions=wordings.KEY_IDENTIFICATION,
-            build=questions.key_identification,
-        ),
-        Task(
-            name="meter_identification",
-            instructions=wordings.METER_IDENTIFICATION,
-            build=questions.meter_identification,
-        ),
-        Task(
-            name="rhythm_identification",
-            instructions=wordings.RHYTHM_IDENTIFICATION,
-            build=questions.rhythm_identification,
-        ),
+        Task(name="chords_to_music", instructions=CHORDS_TO_MUSIC, build=chords_to_music),
+        Task(name="harmonisation", instructions=HARMONISATION, build=harmonisation),
+        Task(name="bach_style", instructions=BACH_STYLE, build=bach_style),
+        Task(name="key_identification", instructions=KEY_IDENTIFICATION, build=key_identification),
+        Task(name="meter_identification", instructions=METER_IDENTIFICATION, build=meter_identification),
+        Task(name="rhythm_identification", instructions=RHYTHM_IDENTIFICATION, build=rhythm_identification),
     )
 }
 """Every task by its name."""
