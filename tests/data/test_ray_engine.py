@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from engine_tasks import Counting, FatefulSource, SecondFirst, die_at_five, fail_at_five
+from engine_tasks import Counting, FatefulSource, FourthFirst, die_at_five, fail_at_five
 from test_preparation import bytes_of
 
 from chatmusician.data import units
@@ -55,7 +55,7 @@ def unused() -> Iterator[int]:
 
 def test_results_come_in_the_order_of_the_items(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert list(RayCluster()(SecondFirst(tmp_path / "fifo"), range(10))) == [-item for item in range(10)]
+    assert list(RayCluster()(FourthFirst(tmp_path / "fifo"), range(10))) == [-item for item in range(10)]
 
 
 def test_few_items_are_taken_ahead() -> None:
