@@ -245,7 +245,7 @@ if __name__ == "__main__":
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("stop", "status", "told"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")])
 def test_a_cluster_of_this_machine_is_not_seen_from_outside_and_ends_with_the_work(
-    tmp_path: Path, stop: signal.Signals, status: int, told: str
+    tmp_path: Path, request: pytest.FixtureRequest, stop: signal.Signals, status: int, told: str
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
     script = tmp_path / "interrupted.py"
@@ -256,6 +256,7 @@ def test_a_cluster_of_this_machine_is_not_seen_from_outside_and_ends_with_the_wo
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(driver.kill)
     worker = int((tmp_path / "fifo").read_text())
     started = psutil.Process(driver.pid).children(recursive=True)
     assert worker in {process.pid for process in started}
