@@ -40,7 +40,9 @@ def cluster() -> Iterator[str]:
         environment.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # of the workers
         ray = pytest.importorskip("ray", reason="Ray (the extra ray) is not installed")
         options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         started = ray.init(address="local", num_cpus=2, **options)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has one of its own, which other tests do not expect
         yield started.address_info["gcs_address"]
         ray.shutdown()
 
