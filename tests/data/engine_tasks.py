@@ -24,15 +24,15 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class SecondFirst:
-    """Does not end the first of the items before the second one is being done."""
+class FourthFirst:
+    """Does not end the first of the items before the fourth one is being done, and so two others are done."""
 
     fifo: Path
 
     def __call__(self, item: int) -> int:
         if item == 0:
             self.fifo.read_text()
-        elif item == 1:
+        elif item == 3:
             self.fifo.write_text("")
         return -item
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from engine_tasks import Counting, FatefulSource, SecondFirst, die_at_five, fail_at_five
+from engine_tasks import Counting, FatefulSource, FourthFirst, die_at_five, fail_at_five
 from test_preparation import bytes_of
 
 from chatmusician.data import units
@@ -40,7 +40,9 @@ def cluster() -> Iterator[str]:
         environment.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # of the workers
         ray = pytest.importorskip("ray", reason="Ray (the extra ray) is not installed")
         options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         started = ray.init(address="local", num_cpus=2, **options)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has one of its own, which other tests do not expect
         yield started.address_info["gcs_address"]
         ray.shutdown()
 
@@ -55,7 +57,7 @@ def unused() -> Iterator[int]:
 
 def test_results_come_in_the_order_of_the_items(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert list(RayCluster()(SecondFirst(tmp_path / "fifo"), range(10))) == [-item for item in range(10)]
+    assert list(RayCluster()(FourthFirst(tmp_path / "fifo"), range(10))) == [-item for item in range(10)]
 
 
 def test_few_items_are_taken_ahead() -> None:
@@ -245,7 +247,7 @@ if __name__ == "__main__":
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("stop", "status", "told"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")])
 def test_a_cluster_of_this_machine_is_not_seen_from_outside_and_ends_with_the_work(
-    tmp_path: Path, stop: signal.Signals, status: int, told: str
+    tmp_path: Path, request: pytest.FixtureRequest, stop: signal.Signals, status: int, told: str
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
     script = tmp_path / "interrupted.py"
@@ -256,6 +258,7 @@ def test_a_cluster_of_this_machine_is_not_seen_from_outside_and_ends_with_the_wo
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(driver.kill)
     worker = int((tmp_path / "fifo").read_text())
     started = psutil.Process(driver.pid).children(recursive=True)
     assert worker in {process.pid for process in started}
