@@ -5,9 +5,11 @@ The task of an engine is sent to each worker once, however many items it is done
 """
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -54,24 +56,45 @@ class LocalProcesses:
         if self.workers <= 1:
             yield from map(task, items)
             return
-        with ProcessPoolExecutor(
-            self.workers - 1, mp_context=get_context("spawn"), initializer=_begin, initargs=(task,)
-        ) as pool:
-            results: deque[Future[Any]] = deque()
+        context = get_context("spawn")
+        pool = ProcessPoolExecutor(self.workers - 1, mp_context=context, initializer=_begin, initargs=(task,))
+        results: deque[Future[Any]] = deque()
+        try:
             for item in items:
                 if sum(not result.done() for result in results) < 2 * (self.workers - 1):
-                    results.append(pool.submit(_do, item))
+                    with _held_back(signal.SIGINT, signal.SIGTERM):
+                        results.append(pool.submit(_do, item))
                 else:
-                    results.append(_done(task(item)))
+                    results.append(_done_here(task, item))
                 while results and (results[0].done() or len(results) >= 4 * self.workers):
                     yield results.popleft().result()
             while results:
                 yield results.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _done(result: Any) -> Future[Any]:
+@contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Signals that come are dealt with behind the block. Processes that are started in it never get them.
+
+    Ctrl-C and a scheduler's end go to all processes of a run: this one ends its workers, once they are done with what
+    they are at.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _done_here(task: Callable[[Any], Any], item: Any) -> Future[Any]:
+    """The result, or the error, which is raised when the results before it are given: the same in every run."""
     future: Future[Any] = Future()
-    future.set_result(result)
+    try:
+        future.set_result(task(item))
+    except Exception as error:  # noqa: BLE001 -- the future raises it
+        future.set_exception(error)
     return future
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,9 @@ TOKENIZER = "tokenizer"
 """The folder in a prepared one that keeps the tokenizer."""
 
 _SECONDS_BETWEEN_REPORTS = 30
+
+_DIFFERENCES = 4
+"""Most settings that are named where a folder was prepared with others."""
 
 
 class TokenizerSource(Protocol):
@@ -109,13 +112,13 @@ def prepare(
     the folder has none.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
-            was rejected.
+        UserError: there is no such engine, the folder was prepared otherwise or cannot be written, the corpus has no
+            document, or too much of it was rejected.
     """
+    run = find_engine(engine, workers=workers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            run = find_engine(engine, workers=workers)
             work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
             return work.manifest(overwrite=overwrite)
     except OSError as error:
@@ -169,15 +172,16 @@ class _Preparation:
         manifest = load_manifest(self.directory)
         if manifest is not None:
             kept = _as_kept(asked, prepared_tokenizer(self.directory))
-            differences = list(differing_settings(manifest.settings, kept))
+            differences = _in_words(list(differing_settings(manifest.settings, kept)))
             if not differences:
+                shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)  # of a run killed behind its last file
                 return manifest
             if not overwrite:
                 raise UserError(
-                    f"{self.directory} was prepared otherwise: {'; '.join(differences)}; choose another "
-                    "data.directory, or replace it with data.overwrite=true"
+                    f"{self.directory} was prepared otherwise: {differences}; choose another data.directory, or "
+                    "replace it with data.overwrite=true"
                 )
-            log.warning("preparing %s anew: %s", self.directory, "; ".join(differences))
+            log.warning("preparing %s anew: %s", self.directory, differences)
             (self.directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
         _discard_other_work(self.directory, asked)
         return self._prepared(asked)
@@ -257,7 +261,7 @@ class PackUnit:
         """Do the unit of a number; its record."""
         number, unit = job
         path = self.directory / "train" / f"{number:05d}.arrow"
-        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(path):
+        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(self.directory, number):
             return record
         reading = unit.read()
         training = [document for split, document in reading.documents if split == "train" and self.packs_training]
@@ -325,12 +329,21 @@ def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(found.keys() | wanted.keys()):
             yield from differing_settings(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(found, list) and isinstance(wanted, list) and any(isinstance(one, dict) for one in found):
+        for index, (one, other) in enumerate(zip_longest(found, wanted)):  # files, of which there may be hundreds
+            yield from differing_settings(one, other, f"{path}[{index}]")
     elif found != wanted:
         yield f"{path} is {found!r} there and {wanted!r} here"
 
 
+def _in_words(differences: Sequence[str]) -> str:
+    """Some differences, and how many more there are."""
+    more = len(differences) - _DIFFERENCES
+    return "; ".join(differences[:_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
-    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same."""
+    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same, and no half file."""
     marker = directory / UNFINISHED / "asked.json"
     content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
@@ -338,6 +351,11 @@ def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
             shutil.rmtree(directory / name, ignore_errors=True)
         (directory / UNFINISHED).mkdir()
         write_bytes(marker, content)
+    for partial in list(directory.rglob("*.partial")):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
 
 
 def prepared_tokenizer(directory: Path) -> Any:

@@ -51,6 +51,12 @@ def prepare_documents(
     return directory
 
 
+def bytes_of(directory: Path) -> dict[str, str]:
+    """The hash of every file but the lock."""
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(directory)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def rewrite_shard(directory: Path, split: str, change: Callable[[pa.Table], pa.Table]) -> None:
     """Write the first shard of a split anew with other columns, and its checksum into the manifest."""
     path = directory / split / "00000.arrow"
