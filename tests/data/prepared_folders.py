@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,9 @@ def prepare_documents(
     corpus = Documents(splits, rejected)
     prepare(corpus=corpus, tokenizer=BYTES, settings=settings, directory=directory, splits=only)
     return directory
+
+
+def bytes_of(directory: Path) -> dict[str, str]:
+    """The hash of every file but the lock."""
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(directory)): sha256(path.read_bytes()).hexdigest() for path in files}

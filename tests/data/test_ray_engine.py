@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from engine_tasks import Counting, FatefulSource, FourthFirst, die_at_five, fail_at_five
-from test_preparation import bytes_of
+from prepared_folders import bytes_of
 
 from chatmusician.data import units
 from chatmusician.data.columns import TextColumn
