@@ -5,13 +5,17 @@ The task of an engine is sent to each worker once, however many items it is done
 """
 
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Thread
 from typing import Any, Protocol
 
@@ -56,13 +60,11 @@ class LocalProcesses:
         if self.workers <= 1:
             yield from map(task, items)
             return
-        context = get_context("spawn")
-        pool = ProcessPoolExecutor(self.workers - 1, mp_context=context, initializer=_begin, initargs=(task,))
-        results: deque[Future[Any]] = deque()
-        try:
+        with _started(task, workers=self.workers - 1) as pool:
+            results: deque[Future[Any]] = deque()
             for item in items:
                 if sum(not result.done() for result in results) < 2 * (self.workers - 1):
-                    with _held_back(signal.SIGINT, signal.SIGTERM):
+                    with _held_back(signal.SIGINT):
                         results.append(pool.submit(_do, item))
                 else:
                     results.append(_done_here(task, item))
@@ -70,18 +72,42 @@ class LocalProcesses:
                     yield results.popleft().result()
             while results:
                 yield results.popleft().result()
+
+
+@contextmanager
+def _started(task: Callable[[Any], Any], *, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that know the task. What they have not begun when the block ends is not done.
+
+    The task lies in a file: it has megabytes, of which the pipe to a process that starts takes 64 kB ahead. If that
+    process were killed before it has read the rest, this one would wait for ever.
+    """
+    others = set(active_children())
+    with NamedTemporaryFile(prefix="chatmusician-") as file:
+        try:
+            pickle.dump(task, file)
+            file.flush()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{file.name}: cannot be written ({reason}); set TMPDIR to another folder") from error
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(file.name,))
+        try:
+            yield pool
+        except BrokenProcessPool:
+            # The pool ends the workers that it has when one is gone, and waits for ever for one that began meanwhile.
+            for process in set(active_children()) - others:
+                process.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Signals that come are dealt with behind the block. Processes that are started in it never get them.
+def _held_back(what: signal.Signals) -> Iterator[None]:
+    """A signal that comes is dealt with behind the block. Processes that are started in it never get it.
 
-    Ctrl-C and a scheduler's end go to all processes of a run: this one ends its workers, once they are done with what
-    they are at.
+    Ctrl-C goes to all processes of a run: this one ends its workers, once they are done with what they are at.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [what])
     try:
         yield
     finally:
@@ -101,10 +127,10 @@ def _done_here(task: Callable[[Any], Any], item: Any) -> Future[Any]:
 _task: Callable[[Any], Any]
 
 
-def _begin(task: Callable[[Any], Any]) -> None:
-    """In a worker: keep the task, and end when the process that started it is gone, killed perhaps."""
+def _begin(file: str) -> None:
+    """In a worker: keep the task of a file, and end when the process that started it is gone, killed perhaps."""
     global _task
-    _task = task
+    _task = pickle.loads(Path(file).read_bytes())
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
 
     def watch() -> None:

@@ -135,8 +135,9 @@ def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def write_shard(

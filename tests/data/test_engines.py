@@ -1,5 +1,7 @@
+import errno
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_corpus import Texts
@@ -72,6 +75,47 @@ def test_few_items_are_taken_ahead_of_the_results(workers: int) -> None:
         assert taken - given <= 4 * workers + 1
 
 
+def find_no_space(item: int) -> int:
+    if multiprocessing.parent_process() is not None:
+        raise OSError(errno.ENOSPC, "No space left on device", f"{item}.arrow")
+    return item
+
+
+def test_what_a_worker_cannot_write_is_told_with_its_name() -> None:
+    with pytest.raises(OSError, match="No space left on device") as failure:
+        for _ in range(100):  # until a worker has begun, this process does the items
+            list(LocalProcesses(workers=2)(find_no_space, range(50)))
+    assert failure.value.errno == errno.ENOSPC
+    assert str(failure.value.filename).endswith(".arrow")
+
+
+class Wide:
+    """A task that takes a megabyte to send."""
+
+    def __init__(self) -> None:
+        self.content = bytes(1 << 20)
+
+    def __call__(self, item: int) -> int:
+        return item
+
+
+def _with_short_files(result: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    try:
+        list(LocalProcesses(workers=2)(Wide(), range(3)))
+    except UserError as error:
+        result.send(str(error))
+
+
+def test_a_temporary_folder_that_is_full_is_one_line() -> None:
+    told, tells = multiprocessing.get_context("fork").Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_with_short_files, args=(tells,))
+    child.start()
+    tells.close()
+    assert told.recv().endswith(": cannot be written (File too large); set TMPDIR to another folder")
+    child.join()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_comes_behind_the_results_before_it_and_ends_the_workers(workers: int) -> None:
     results = LocalProcesses(workers=workers)(refuse_seven, range(100))
@@ -106,8 +150,8 @@ def test_a_worker_that_is_killed_is_not_waited_for() -> None:
     assert not multiprocessing.active_children()
 
 
-INTERRUPTED = """
-import sys
+STOPPED = """
+import signal, sys
 sys.path.insert(0, sys.argv[1])
 from test_engines import Counted
 from chatmusician.data.engines import LocalProcesses
@@ -119,6 +163,7 @@ def items():
         yield item
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         for _ in LocalProcesses(workers=3)(Counted(), items()):
             pass
@@ -127,11 +172,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize(("what", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
 @pytest.mark.parametrize("items", [1, 5000])
-def test_an_interrupt_of_all_processes_is_this_ones_to_deal_with(tmp_path: Path, items: int) -> None:
+def test_a_stop_of_all_processes_is_this_ones_to_deal_with(
+    tmp_path: Path, what: signal.Signals, raised: str, items: int
+) -> None:
     """Sent while the workers start, and while they work: they say nothing, and are gone when their output is closed."""
-    script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED)
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
     process = subprocess.Popen(
         [sys.executable, script, Path(__file__).parent, str(items)],
         stdout=subprocess.PIPE,
@@ -141,9 +189,9 @@ def test_an_interrupt_of_all_processes_is_this_ones_to_deal_with(tmp_path: Path,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, what)
     _, errors = process.communicate(timeout=300)
-    assert errors == "KeyboardInterrupt\n"
+    assert errors == f"{raised}\n"
     assert process.returncode == 1
 
 
