@@ -191,7 +191,7 @@ def test_the_command_works_on_the_cluster_at_ray_address(
     monkeypatch.chdir(tmp_path)
     overrides = ["data.corpus.sources.rows.files=[rows.jsonl]", "data.corpus.sources.rows.unit_bytes=3000"]
     done = subprocess.run(
-        [sys.executable, "-m", "chatmusician.prepare", "corpus=rows", "engine=ray", "name=small", *overrides],
+        [sys.executable, "-m", "chatmusician.prepare", "corpus=texts", "engine=ray", "name=small", *overrides],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": cluster},
         capture_output=True,
         text=True,
