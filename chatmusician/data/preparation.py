@@ -14,15 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from chatmusician.data.documents import Document
 from chatmusician.data.engines import Engine, find_engine
-from chatmusician.data.packing import pack
+from chatmusician.data.prepared_settings import differing_settings, in_words, settings_as_kept
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
     MANIFEST,
@@ -31,12 +29,12 @@ from chatmusician.data.shards import (
     SplitManifest,
     load_manifest,
     write_bytes,
-    write_shard,
 )
-from chatmusician.data.tokenizers import describe, load_tokenizer, save_tokenizer, vocabulary_dtype
+from chatmusician.data.tokenizers import load_tokenizer, save_tokenizer, vocabulary_dtype
 from chatmusician.data.tokenizing import OVERLONG, DocumentTokenizer
-from chatmusician.data.unit_records import UNFINISHED, UnitRecord, read_held_out, write_held_out
-from chatmusician.data.units import SPLITS, Corpus, Unit, UnitCorpus, units_of
+from chatmusician.data.unit_packing import PackUnit
+from chatmusician.data.unit_records import UNFINISHED, UnitRecord, read_held_out
+from chatmusician.data.units import SPLITS, Corpus, UnitCorpus, units_of
 from chatmusician.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -45,9 +43,6 @@ TOKENIZER = "tokenizer"
 """The folder in a prepared one that keeps the tokenizer."""
 
 _SECONDS_BETWEEN_REPORTS = 30
-
-_DIFFERENCES = 4
-"""Most settings that are named where a folder was prepared with others."""
 
 
 class TokenizerSource(Protocol):
@@ -112,13 +107,13 @@ def prepare(
     the folder has none.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
-            was rejected.
+        UserError: there is no such engine, the folder was prepared otherwise or cannot be written, the corpus has no
+            document, or too much of it was rejected.
     """
+    run = find_engine(engine, workers=workers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            run = find_engine(engine, workers=workers)
             work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
             return work.manifest(overwrite=overwrite)
     except OSError as error:
@@ -171,8 +166,8 @@ class _Preparation:
         }
         manifest = load_manifest(self.directory)
         if manifest is not None:
-            kept = _as_kept(asked, prepared_tokenizer(self.directory))
-            differences = _in_words(list(differing_settings(manifest.settings, kept)))
+            kept = settings_as_kept(asked, prepared_tokenizer(self.directory))
+            differences = in_words(list(differing_settings(manifest.settings, kept)))
             if not differences:
                 shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)  # of a run killed behind its last file
                 return manifest
@@ -210,13 +205,13 @@ class _Preparation:
             asked_for = split in self.splits
             splits[split] = self._held_out(split, units, pack_unit) if asked_for else SplitManifest(shards=())
         draw = self.corpus.draw() if isinstance(self.corpus, UnitCorpus) else {}
-        manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits, draw=draw)
+        manifest = Manifest(settings=settings_as_kept(asked, tokenizer), splits=splits, draw=draw)
         manifest.save(directory)
         shutil.rmtree(directory / UNFINISHED)
         _report(manifest, quarantine)
         return manifest
 
-    def _train(self, pack_unit: "PackUnit", quarantine: Quarantine) -> tuple[SplitManifest, int]:
+    def _train(self, pack_unit: PackUnit, quarantine: Quarantine) -> tuple[SplitManifest, int]:
         """The training split, and the number of units."""
         (self.directory / "train").mkdir(exist_ok=True)
         units = units_of(self.corpus, window=self.settings.window, run=self.run)
@@ -230,7 +225,7 @@ class _Preparation:
             progress.report(number, record, quarantine)
         return SplitManifest(shards=tuple(shards)), number
 
-    def _held_out(self, split: str, units: int, pack_unit: "PackUnit") -> SplitManifest:
+    def _held_out(self, split: str, units: int, pack_unit: PackUnit) -> SplitManifest:
         """Pack what the units held out for a split, window by window."""
         folder = self.directory / split
         shutil.rmtree(folder, ignore_errors=True)
@@ -243,45 +238,6 @@ class _Preparation:
         while window := list(islice(documents, self.settings.window)):
             shards.append(pack_unit.write(window, folder / f"{len(shards):05d}.arrow"))
         return SplitManifest(shards=tuple(shards))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackUnit:
-    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine.
-
-    It holds no tokenizer of transformers, whose import would take a worker longer than 20 MB of text.
-    """
-
-    tokenize: DocumentTokenizer
-    dtype: np.dtype
-    directory: Path
-    packs_training: bool = True
-
-    def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
-        """Do the unit of a number; its record."""
-        number, unit = job
-        path = self.directory / "train" / f"{number:05d}.arrow"
-        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(self.directory, number):
-            return record
-        reading = unit.read()
-        training = [document for split, document in reading.documents if split == "train" and self.packs_training]
-        held_out = [(split, document) for split, document in reading.documents if split != "train"]
-        record = UnitRecord(
-            shard=self.write(training, path) if training else None,
-            held_out=write_held_out(self.directory, number, held_out),
-            rejections=tuple(reading.rejections),
-            rows=reading.rows,
-            files=reading.files,
-        )
-        record.save(self.directory, number)
-        return record
-
-    def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
-        """Pack documents into a shard."""
-        tokens, fates = self.tokenize(documents)
-        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.tokenize.pad_id)
-        texts = [document.source for document in documents]
-        return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 
 
 class _Progress:
@@ -316,30 +272,6 @@ def _report(manifest: Manifest, quarantine: Quarantine) -> None:
             log.warning("%s: %s of the %s rows asked for are not there", pool, drawn["missing"], drawn["asked"])
     if quarantine.rejected:
         log.warning("%d parts of the corpus were left out; see %s", quarantine.rejected, quarantine.path)
-
-
-def _as_kept(asked: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-    """The settings as a manifest has them: with what a trained tokenizer turned out to be, as JSON gives it."""
-    kept: dict[str, Any] = json.loads(json.dumps({**asked, "tokenizer": {**describe(tokenizer), **asked["tokenizer"]}}))
-    return kept
-
-
-def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """What differs between the settings of a prepared folder and those asked for, a setting with both values each."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            yield from differing_settings(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(found, list) and isinstance(wanted, list) and any(isinstance(one, dict) for one in found):
-        for index, (one, other) in enumerate(zip_longest(found, wanted)):  # files, of which there may be hundreds
-            yield from differing_settings(one, other, f"{path}[{index}]")
-    elif found != wanted:
-        yield f"{path} is {found!r} there and {wanted!r} here"
-
-
-def _in_words(differences: Sequence[str]) -> str:
-    """Some differences, and how many more there are."""
-    more = len(differences) - _DIFFERENCES
-    return "; ".join(differences[:_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:

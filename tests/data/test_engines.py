@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_corpus import Texts
 
 from chatmusician.data.engines import LocalProcesses, find_engine
+from chatmusician.data.preparation import PackingSettings, prepare
+from chatmusician.data.tokenizers import TrainedTokenizer
 from chatmusician.errors import UserError
 
 
@@ -194,5 +197,22 @@ def test_a_stop_of_all_processes_is_this_ones_to_deal_with(
 
 def test_engines_have_names() -> None:
     assert find_engine("local", workers=3) == LocalProcesses(workers=3)
-    with pytest.raises(UserError, match="engine='spark': use one of local, ray"):
-        find_engine("spark", workers=3)
+
+
+def test_an_engine_that_there_is_not_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^engine='spark': use one of local, ray$"):
+        prepare(
+            corpus=Texts({"train": ["ab"]}),
+            tokenizer=TrainedTokenizer(vocab_size=259),
+            settings=PackingSettings(seq_len=4),
+            directory=tmp_path / "data",
+            engine="spark",
+        )
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_ray_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    message = r"^engine='ray' needs Ray, which is not installed: pip install 'chatmusician\[ray\]'$"
+    with pytest.raises(UserError, match=message):
+        find_engine("ray", workers=1)

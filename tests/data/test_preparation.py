@@ -303,7 +303,7 @@ def test_what_was_left_out_is_in_quarantine(tmp_path: Path) -> None:
     prepare_folk(path, tmp_path / "data")
     (record,) = map(json.loads, (tmp_path / "data" / "quarantine.jsonl").read_text().splitlines())
     assert record == {
-        "file": f"{path}/tunes.abc",
+        "file": str(path),
         "line": line,
         "reason": f"tunes.abc, line {line + 2}, column 5: '}}' closes grace notes that are not open",
     }
