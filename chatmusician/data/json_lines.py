@@ -220,6 +220,7 @@ def _parsed(stream: BinaryIO, length: int, first_line: int, max_row_bytes: int) 
 def _row(number: int, line: bytes) -> RawRow:
     if number == 1:
         line = line.removeprefix(_BYTE_ORDER_MARK)
+    line = line.rstrip(b"\r\n")
     if not line.strip():
         return RawRow(number, None, "an empty line")
     try:
@@ -229,7 +230,7 @@ def _row(number: int, line: bytes) -> RawRow:
     except RecursionError:
         return RawRow(number, None, "JSON that is nested too deep")
     except json.JSONDecodeError as error:
-        return RawRow(number, None, f"not JSON: {error.msg} at character {error.pos + 1}")
+        return RawRow(number, None, f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}")
     except ValueError as error:  # a number of thousands of digits
         return RawRow(number, None, f"not JSON: {error}")
     if not isinstance(values, dict):

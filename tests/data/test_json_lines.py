@@ -64,12 +64,12 @@ def test_lines_are_rows_by_their_number(tmp_path: Path, ending: str, content: by
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"n": 1', "not JSON: Expecting ',' delimiter at character 9"),
+        (b'{"n": 1', "not JSON: Expecting ',' delimiter at character 8"),
         (b"{'n': 1}", "not JSON: Expecting property name enclosed in double quotes at character 2"),
         (b'{"n": 1} {"n": 2}', "not JSON: Extra data at character 10"),
-        (b'{"n": "\x01"}', "not JSON: Invalid control character at at character 8"),
+        (b'{"n": "\x01"}', "not JSON: Invalid control character at character 8"),
         (b"\0\0\0", "not JSON: Expecting value at character 1"),
-        (b'{"n": "a\0b"}', "not JSON: Invalid control character at at character 9"),
+        (b'{"n": "a\0b"}', "not JSON: Invalid control character at character 9"),
         (b'{"n": ' + b"1" * 5000 + b"}", "longer than corpus.max_row_bytes=1000"),
         (b"[1, 2]", "JSON of a list, not of an object"),
         (b'"text"', "JSON of a str, not of an object"),
