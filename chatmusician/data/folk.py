@@ -91,7 +91,8 @@ class FolkCollections:
         """The settings, and hashes of the content of the collections and of the code that makes documents of it."""
         content = hashlib.sha256()
         for file in self._files:
-            content.update(file.name.encode() + b"\0" + file.content)
+            if not file.fault:  # what is not read decides nothing
+                content.update(file.name.encode() + b"\0" + file.content)
         return {
             "collections": list(self.collections),
             "held_out": self.held_out,
