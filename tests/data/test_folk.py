@@ -183,3 +183,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gone.abc").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"gone.abc cannot be read .No such file or directory."):
         FolkTunes(collections=[str(tmp_path)]).describe()
+
+
+def test_a_file_that_is_not_read_changes_no_description(tmp_path: Path) -> None:
+    """Such as data that were prepared inside the folder of the tunes."""
+    write_tunes(tmp_path / "tunes.abc", tunes=5)
+    before = FolkTunes(collections=[str(tmp_path)], keys=1).describe()
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "manifest.json").write_text("{}")
+    assert FolkTunes(collections=[str(tmp_path)], keys=1).describe() == before
+    write_tunes(tmp_path / "prepared" / "more.abc", tunes=5, seed=1)
+    assert FolkTunes(collections=[str(tmp_path)], keys=1).describe() != before
