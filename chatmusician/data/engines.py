@@ -9,14 +9,14 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any, Protocol
 
 from chatmusician.errors import UserError
@@ -63,15 +63,12 @@ class LocalProcesses:
         with _started(task, workers=self.workers - 1) as pool:
             results: deque[Future[Any]] = deque()
             for item in items:
-                if sum(not result.done() for result in results) < 2 * (self.workers - 1):
-                    with _held_back(signal.SIGINT):
-                        results.append(pool.submit(_do, item))
-                else:
+                if not _sent(item, pool, results, at_most=2 * (self.workers - 1)):
                     results.append(_done_here(task, item))
-                while results and (results[0].done() or len(results) >= 4 * self.workers):
-                    yield results.popleft().result()
+                while results and (_is_done(results[0]) or len(results) >= 4 * self.workers):
+                    yield _awaited(results.popleft())
             while results:
-                yield results.popleft().result()
+                yield _awaited(results.popleft())
 
 
 @contextmanager
@@ -102,16 +99,62 @@ def _started(task: Callable[[Any], Any], *, workers: int) -> Iterator[ProcessPoo
 
 
 @contextmanager
-def _held_back(what: signal.Signals) -> Iterator[None]:
-    """A signal that comes is dealt with behind the block. Processes that are started in it never get it.
+def _stops_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are dealt with behind the block: the locks of a pool do not bear an exception out of nowhere.
 
-    Ctrl-C goes to all processes of a run: this one ends its workers, once they are done with what they are at.
+    To block the signals is not enough: the system then gives them to another thread, a numeric library's perhaps, and
+    Python calls the handler in this one all the same. Where this is not the main thread, no handler is ever called.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [what])
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {what: signal.getsignal(what) for what in (signal.SIGINT, signal.SIGTERM)}
+    ours = {what: handler for what, handler in handlers.items() if callable(handler)}
+    for what in ours:
+        signal.signal(what, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for what, handler in ours.items():
+            signal.signal(what, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that are started in the block never get Ctrl-C, which goes to all processes of a run.
+
+    This one ends its workers, once they are done with what they are at.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _sent(item: Any, pool: ProcessPoolExecutor, results: deque[Future[Any]], *, at_most: int) -> bool:
+    """Whether the item was given to the workers: not if they have as many that are not done."""
+    with _stops_held_back():
+        if sum(not result.done() for result in results) >= at_most:
+            return False
+        with _without_ctrl_c():
+            results.append(pool.submit(_do, item))
+        return True
+
+
+def _is_done(result: Future[Any]) -> bool:
+    with _stops_held_back():
+        return result.done()
+
+
+def _awaited(result: Future[Any]) -> Any:
+    while True:
+        with _stops_held_back():
+            if wait([result], timeout=0.1).done:
+                return result.result()
 
 
 def _done_here(task: Callable[[Any], Any], item: Any) -> Future[Any]:

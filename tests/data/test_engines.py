@@ -173,7 +173,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(("what", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
-@pytest.mark.parametrize("items", [1, 5000])
+@pytest.mark.parametrize("items", [1, 200, 5000])
 def test_a_stop_of_all_processes_is_this_ones_to_deal_with(
     tmp_path: Path, what: signal.Signals, raised: str, items: int
 ) -> None:
