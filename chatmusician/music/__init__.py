@@ -1,6 +1,6 @@
 """Music in ABC notation: reading, checking, labelling and transposing tunes; engraving and playing them in a sandbox.
 
 The reading half (``tunes``, ``lexer``, ``keys``, ``bars``, ``checks``, ``pitches``, ``transposition``, ``form``,
-``motif``, ``extraction``) and ``notation``, which writes MusicXML, are pure Python without dependencies. The package
-is below all others of ours: it imports nothing but `chatmusician.errors`.
+``motif``, ``harmony``, ``musicxml``, ``extraction``) and ``notation``, which writes MusicXML, are pure Python without
+dependencies. The package is below all others of ours: it imports nothing but `chatmusician.errors`.
 """
