@@ -1,4 +1,4 @@
-"""The one-token step of a small LLaMA, written out.
+"""The forward pass of a small LLaMA, written out: a prompt, then one token of each row at a time.
 
 A model of a few million parameters spends most of a step not in its matrices but between them: module calls, hooks,
 mask construction and some 40 small tensor operations a layer. `LlamaStep` computes the same numbers with half the
@@ -12,21 +12,25 @@ Letters: B rows, D width, A attention heads, H key-value heads, E head dimension
 n and m are the layer's root-mean-square norms.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlamaForCausalLM
+from transformers import DynamicCache, LlamaForCausalLM
 
 from chatmusician.generation.cache import AlignedCache
 
-LARGEST = 50_000_000
-"""Parameters up to which the copy of the weights is worth its memory (200 MB in float32)."""
+LARGEST = 100_000_000
+"""Parameters up to which the copy of the weights is worth its memory (400 MB in float32)."""
 
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary embedding whose angles depend on the position alone, and not on the length so far."""
+
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class LlamaStep:
         config = model.config
         self.heads = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads or self.heads
+        self.grouped = self.heads != self.kv_heads
         self.head_dim = model.model.layers[0].self_attn.head_dim
         self.eps = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight
@@ -77,25 +82,47 @@ class LlamaStep:
 
     def __call__(self, tokens: Tensor, positions: Tensor, cache: AlignedCache) -> Tensor:
         """Logits ``[B, V]`` after ``tokens [B]`` at ``positions [B]``; their keys and values go into ``cache``."""
-        rows, width = tokens.shape[0], (self.embedding.shape[1],)
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [B, 1, E]
-        rotated, half = self.heads + self.kv_heads, self.head_dim // 2
         mask = cache.mask()
-        h = F.embedding(tokens, self.embedding)  # [B, D]
+
+        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            so_far = cache.update(keys[:, :, None], values[:, :, None], layer)
+            return F.scaled_dot_product_attention(queries[:, :, None], *so_far, mask, enable_gqa=self.grouped)
+
+        h = self._layers(tokens, positions, attend)
+        return F.linear(F.rms_norm(h, h.shape[-1:], self.norm, self.eps), self.head)
+
+    def prompt(self, tokens: Tensor, prefill: DynamicCache) -> Tensor:
+        """Logits ``[1, V]`` after the last of a text's ``tokens [L]``; all keys and values go into ``prefill``."""
+
+        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            so_far = prefill.update(keys.transpose(0, 1)[None], values.transpose(0, 1)[None], layer)  # [1, H, L, E]
+            attended = F.scaled_dot_product_attention(
+                queries.transpose(0, 1)[None], *so_far, is_causal=True, enable_gqa=self.grouped
+            )
+            return attended[0].transpose(0, 1).contiguous()  # [L, A, E]
+
+        h = self._layers(tokens, torch.arange(len(tokens), device=tokens.device), attend)[-1:]
+        return F.linear(F.rms_norm(h, h.shape[-1:], self.norm, self.eps), self.head)
+
+    def _layers(
+        self, tokens: Tensor, positions: Tensor, attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """``[N, D]`` of ``tokens [N]``: ``attend`` gets a layer's number, queries ``[N, A, E]``, keys and values."""
+        width = (self.embedding.shape[1],)
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [N, 1, E]
+        rotated, half = self.heads + self.kv_heads, self.head_dim // 2
+        h = F.embedding(tokens, self.embedding)  # [N, D]
         for index, layer in enumerate(self.layers):
             normed = F.rms_norm(h, width, layer.attention_norm, self.eps)
-            qkv = F.linear(normed, layer.qkv).view(rows, rotated + self.kv_heads, self.head_dim)
-            qk = qkv[:, :rotated]  # [B, A + H, E]
+            qkv = F.linear(normed, layer.qkv).view(-1, rotated + self.kv_heads, self.head_dim)
+            qk = qkv[:, :rotated]  # [N, A + H, E]
             qk = qk * cos + qk.roll(half, -1) * sin
-            keys, values = cache.update(qk[:, self.heads :, None], qkv[:, rotated:, None], index)
-            attended = F.scaled_dot_product_attention(
-                qk[:, : self.heads, None], keys, values, mask, enable_gqa=self.heads != self.kv_heads
-            )
-            h = h + F.linear(attended.view(rows, -1), layer.out)
+            attended = attend(index, qk[:, : self.heads], qk[:, self.heads :], qkv[:, rotated:])
+            h = h + F.linear(attended.view(h.shape[0], -1), layer.out)
             normed = F.rms_norm(h, width, layer.mlp_norm, self.eps)
             gate, up = F.linear(normed, layer.gate_up).chunk(2, -1)
             h = h + F.linear(F.silu(gate) * up, layer.down)
-        return F.linear(F.rms_norm(h, width, self.norm, self.eps), self.head)
+        return h
 
 
 def _fuse(layer: Any) -> _Layer:

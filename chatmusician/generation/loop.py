@@ -45,6 +45,8 @@ class _Live:
     row: Row
     since: float
     uniforms: list[float]
+    alike: Decoding
+    """How it chooses a token: all of its settings but the seed and the lengths."""
     token: int = -1
     count: int = 0
 
@@ -88,7 +90,8 @@ class SampledBatch:
         self.seen[slot] = False
         self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
         uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
-        self.live.append(_Live(row, since, uniforms))
+        alike = replace(row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
+        self.live.append(_Live(row, since, uniforms, alike))
         drawn = self._draw(logits, slice(slot, slot + 1), [(row.decoding, [0])])
         if drawn[0].last:
             self._leave(slot)
@@ -157,9 +160,8 @@ class SampledBatch:
 
 
 def _groups(live: Sequence[_Live]) -> list[tuple[Decoding, list[int]]]:
-    """The live rows by how they choose a token, which is all of their settings but the seed and the lengths."""
+    """The live rows by how they choose a token."""
     groups: dict[Decoding, list[int]] = {}
     for slot, one in enumerate(live):
-        alike = replace(one.row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
-        groups.setdefault(alike, []).append(slot)
+        groups.setdefault(one.alike, []).append(slot)
     return list(groups.items())

@@ -39,6 +39,23 @@ def test_rows_of_a_batch_get_the_logits_of_each_text_alone() -> None:
     check([2, 1], 2)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("length", [1, 2, 7])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_a_prompt_gets_the_logits_and_the_cache_of_the_model(length: int, kv_heads: int) -> None:
+    model = make_model(40, num_key_value_heads=kv_heads)
+    ids = torch.arange(3, 3 + length)
+    found = DynamicCache()
+    logits = LlamaStep(model).prompt(ids, found)
+    expected = DynamicCache()
+    whole = model(input_ids=ids[None], past_key_values=expected, use_cache=True).logits[:, -1]
+    torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-4)
+    assert found.get_seq_length() == length
+    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+        torch.testing.assert_close(ours.keys, theirs.keys, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("hidden_act", "gelu"), ("attention_bias", True), ("rope_parameters", {"rope_type": "dynamic"})],
