@@ -12,7 +12,7 @@ Letters: B rows, D width, A attention heads, H key-value heads, E head dimension
 n and m are the layer's root-mean-square norms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,17 +91,27 @@ class LlamaStep:
         h = self._layers(tokens, positions, attend)
         return F.linear(F.rms_norm(h, h.shape[-1:], self.norm, self.eps), self.head)
 
-    def prompt(self, tokens: Tensor, prefill: DynamicCache) -> Tensor:
-        """Logits ``[1, V]`` after the last of a text's ``tokens [L]``; all keys and values go into ``prefill``."""
+    def prompts(self, texts: Sequence[Tensor], prefills: Sequence[DynamicCache]) -> Tensor:
+        """Logits ``[T, V]`` after the last token of each of T texts ``[L]``; keys and values go into ``prefills``.
+
+        The texts are computed as one, but for attention, and so without padding.
+        """
+        lengths = [len(text) for text in texts]
 
         def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            so_far = prefill.update(keys.transpose(0, 1)[None], values.transpose(0, 1)[None], layer)  # [1, H, L, E]
-            attended = F.scaled_dot_product_attention(
-                queries.transpose(0, 1)[None], *so_far, is_causal=True, enable_gqa=self.grouped
+            attended = []
+            parts = zip(
+                *(part.transpose(0, 1)[None].split(lengths, dim=2) for part in (queries, keys, values)), strict=True
             )
-            return attended[0].transpose(0, 1).contiguous()  # [L, A, E]
+            for prefill, (query, key, value) in zip(prefills, parts, strict=True):  # [1, A or H, L, E]
+                so_far = prefill.update(key, value, layer)
+                attended.append(F.scaled_dot_product_attention(query, *so_far, is_causal=True, enable_gqa=self.grouped))
+            return torch.cat(attended, dim=2)[0].transpose(0, 1).contiguous()  # [sum of L, A, E]
 
-        h = self._layers(tokens, torch.arange(len(tokens), device=tokens.device), attend)[-1:]
+        device = self.embedding.device
+        positions = torch.cat([torch.arange(length, device=device) for length in lengths])
+        ends = torch.tensor(lengths, device=device).cumsum(0) - 1
+        h = self._layers(torch.cat(list(texts)), positions, attend)[ends]
         return F.linear(F.rms_norm(h, h.shape[-1:], self.norm, self.eps), self.head)
 
     def _layers(

@@ -1,7 +1,7 @@
 """The sampling loop: prompts as token ids in, new token ids out, one step at a time.
 
 A row whose answer ends leaves its batch at once and a waiting one takes its place, so no forward pass is spent on a
-finished row. Prompts are computed one by one, without padding; only the one-token steps are batched. What a row draws
+finished row. Prompts are computed without padding. What a row draws
 depends on its own logits, its own settings and its own stream of random numbers, so the answers do not depend on the
 batch, up to the last bits of the matrix products (a kernel may sum 1 row and 16 rows in another order).
 
@@ -28,8 +28,8 @@ class Steps(Protocol):
 
     device: torch.device
 
-    def join(self, prompt_ids: Sequence[int]) -> Tensor:
-        """Compute a prompt into the next slot; the logits ``[1, V]`` after its last token."""
+    def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Compute prompts, token ids, into the next slots; the logits ``[len(prompts), V]`` after their last tokens."""
 
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
         """The logits ``[B, V]`` after one token more in each live slot, at its position in prompt and answer."""
@@ -80,21 +80,20 @@ class SampledBatch:
         return len(self.live)
 
     @torch.inference_mode()
-    def join(self, row: Row) -> list[Drawn]:
-        """Compute a prompt, draw the first token, and keep the row unless that was its last."""
-        since = time.perf_counter()
-        logits = self.steps.join(row.prompt_ids)
-        slot = len(self.live)
+    def join(self, rows: Sequence[Row]) -> list[Drawn]:
+        """Compute prompts, draw the first tokens, and keep the rows of which that was not the last."""
+        since, first = time.perf_counter(), len(self.live)
+        logits = self.steps.join([row.prompt_ids for row in rows])
         if self.seen.shape[1] == 0:
             self.seen = self.seen.new_zeros(self.slots, logits.shape[-1])
-        self.seen[slot] = False
-        self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
-        uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
-        alike = replace(row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
-        self.live.append(_Live(row, since, uniforms, alike))
-        drawn = self._draw(logits, slice(slot, slot + 1), [(row.decoding, [0])])
-        if drawn[0].last:
-            self._leave(slot)
+        for slot, row in enumerate(rows, start=first):
+            self.seen[slot] = False
+            self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
+            uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
+            alike = replace(row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
+            self.live.append(_Live(row, since, uniforms, alike))
+        drawn = self._draw(logits, slice(first, first + len(rows)), _groups(self.live[first:]))
+        self._leave_if_last(drawn, first=first)
         self.groups = _groups(self.live)
         return drawn
 
@@ -103,10 +102,7 @@ class SampledBatch:
         """One token for every live row; rows that are done leave."""
         logits = self.steps.step([live.token for live in self.live], [live.position for live in self.live])
         drawn = self._draw(logits, slice(0, len(self.live)), self.groups)
-        leaving = [slot for slot, one in enumerate(drawn) if one.last]
-        for slot in reversed(leaving):
-            self._leave(slot)
-        if leaving:
+        if self._leave_if_last(drawn):
             self.groups = _groups(self.live)
         return drawn
 
@@ -150,6 +146,13 @@ class SampledBatch:
             uniforms=torch.tensor([one.uniforms[one.count] for one in live], device=self.steps.device),
             decoding=decoding,
         )
+
+    def _leave_if_last(self, drawn: Sequence[Drawn], *, first: int = 0) -> bool:
+        """Free the slots, from ``first`` on, of rows that are done; whether there were any."""
+        leaving = [slot for slot, one in enumerate(drawn, start=first) if one.last]
+        for slot in reversed(leaving):  # the last live row takes a slot: it is none of those that are left to free
+            self._leave(slot)
+        return bool(leaving)
 
     def _leave(self, slot: int) -> None:
         last = len(self.live) - 1

@@ -124,8 +124,11 @@ class LlamaCppSteps:
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
 
-    def join(self, prompt_ids: Sequence[int]) -> Tensor:
-        """Compute a prompt, `PROMPT_TOKENS` at a time."""
+    def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Compute prompts, `PROMPT_TOKENS` at a time."""
+        return torch.cat([self._join(prompt_ids) for prompt_ids in prompts])
+
+    def _join(self, prompt_ids: Sequence[int]) -> Tensor:
         sequence = self._free.pop()
         self._order.append(sequence)
         for start in range(0, len(prompt_ids), PROMPT_TOKENS):

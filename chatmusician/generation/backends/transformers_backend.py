@@ -25,6 +25,10 @@ one thread; with two it takes from 1.0 ms, if nothing else runs on the machine, 
 """
 
 
+PROMPT_TOKENS = 2048
+"""Tokens of several prompts that are computed together."""
+
+
 class TransformersBackend:
     """See `chatmusician.generation.backends.backend.Backend`.
 
@@ -58,13 +62,13 @@ class TransformersBackend:
         self.adapters: tuple[str, ...] = tuple(getattr(model, "peft_config", None) or ())
 
     @contextmanager
-    def open(self, *, slots: int, longest: int | None = None, adapter: str | None = None) -> Iterator[SampledBatch]:  # noqa: ARG002 -- memory is taken as rows grow
+    def open(self, *, slots: int, longest: int | None = None, adapter: str | None = None) -> Iterator[SampledBatch]:
         """An empty batch; see `chatmusician.generation.backends.backend.Backend.open`."""
         check_adapter(adapter, self.adapters)
         threads = torch.get_num_threads()
         try:
             with evaluating(self.model), self._with_adapter(adapter or self.adapter):
-                steps = TransformersSteps(self.model, slots=slots, threads=threads)
+                steps = TransformersSteps(self.model, slots=slots, longest=longest or self.window, threads=threads)
                 yield SampledBatch(steps, eos_ids=self.eos_ids, slots=slots)
         finally:
             torch.set_num_threads(threads)
@@ -91,26 +95,32 @@ class TransformersSteps:
     Args:
         model: a causal language model in eval mode.
         slots: most live rows.
+        longest: most tokens of a row.
         threads: for steps that are worth more than one; see `SERIAL`.
     """
 
-    def __init__(self, model: Any, *, slots: int, threads: int) -> None:
+    def __init__(self, model: Any, *, slots: int, longest: int, threads: int) -> None:
         self.model, self.device, self.threads = model, model.device, threads
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.small = LlamaStep(model) if LlamaStep.suits(model) else None
-        self.cache = AlignedCache(rows=slots)
+        self.cache = AlignedCache(rows=slots, columns=longest)
 
-    def join(self, prompt_ids: Sequence[int]) -> Tensor:
-        """Compute a prompt, alone and without padding."""
-        prefill = DynamicCache()
-        ids = torch.tensor(prompt_ids, device=self.device)  # [L]
-        if self.small is not None:
-            logits = self.small.prompt(ids, prefill)
-        else:
-            found = self.model(input_ids=ids[None], past_key_values=prefill, use_cache=True, logits_to_keep=1)
-            logits = found.logits[:, -1]
-        self.cache.join(prefill)
-        return logits
+    def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Compute prompts without padding: by transformers each alone, by the written-out pass together."""
+        logits = []
+        for texts in _parts(prompts) if self.small is not None else [[prompt] for prompt in prompts]:
+            prefills = [DynamicCache() for _ in texts]
+            ids = [torch.tensor(text, device=self.device) for text in texts]  # [L] each
+            if self.small is not None:
+                logits.append(self.small.prompts(ids, prefills))
+            else:
+                found = self.model(
+                    input_ids=ids[0][None], past_key_values=prefills[0], use_cache=True, logits_to_keep=1
+                )
+                logits.append(found.logits[:, -1])
+            for prefill in prefills:
+                self.cache.join(prefill)
+        return torch.cat(logits)
 
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
         """One token in each live slot."""
@@ -139,6 +149,18 @@ class TransformersSteps:
     def leave(self, slot: int) -> None:
         """Free a slot."""
         self.cache.leave(slot)
+
+
+def _parts(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """The prompts in parts of at most `PROMPT_TOKENS` tokens, or of one prompt."""
+    part: list[Sequence[int]] = []
+    for prompt in prompts:
+        if part and sum(map(len, part)) + len(prompt) > PROMPT_TOKENS:
+            yield part
+            part = []
+        part.append(prompt)
+    if part:
+        yield part
 
 
 @contextmanager
