@@ -7,9 +7,9 @@ parameters is measured, for speed alone. Sampling is the paper's but for the tem
 All contenders take turns in one process. The last line is JSON:
 
 - ``speed_1``: tokens a second for one prompt over those of ``generate``, for 128 and 512 new tokens, the smaller ratio;
-- ``speed_64``: the same for 64 prompts of the validation split. The longest answer has 128 or 512 tokens, the others are
-  to it as the corpus's answers are to their longest: a row that is done leaves its batch. ``generate`` gets them in one
-  batch of 64 and in four of 16, with a criterion that stops each row where it should, and the better of the two counts;
+- ``speed_64``: the same for 64 prompts of the validation split. The longest answer has 128 or 512 tokens, the others
+  are to it as the corpus's answers are to their longest: a row that is done leaves its batch. ``generate`` gets them in
+  one batch of 64 and in four of 16, with a criterion that stops each row where it should, and the better one counts;
 - ``speed_1_58m``, ``speed_64_58m``: the same with 58 million parameters; ``tokens_per_s``: ours, by model and case;
 - ``parse_rate``, ``bar_rate``, ``constraint_slowdown``: of tunes sampled with ``constraint=bars``; the last is the time
   of a token over that without; ``constraints`` has all figures of all constraints (constraint_figures.py);
@@ -113,7 +113,7 @@ def make_larger(vocabulary: int) -> Any:
 
 
 def make_jobs(generator: Any, *, count: int, longest: int) -> list[Job]:
-    """Prompts of the validation split, and lengths in proportion to their answers, of which the longest has all tokens."""
+    """Prompts of the validation split, and lengths in proportion to their answers: the longest has all tokens."""
     from chatmusician.data.folk import FolkTasks
     from chatmusician.evaluation.sampling import sample_examples
 
