@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatmusician.errors import UserError
+from chatmusician.generation.constraint.choices import Choices
+from chatmusician.generation.constraint.followers import Follower, Masks
+from chatmusician.generation.constraint.vocabulary import make_vocabulary, token_texts
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loop import Row, decode_rows
+from chatmusician.generation.loop import Drawn, Row, decode_rows
 from chatmusician.generation.prompting import Prompt, encode_prompt
 from chatmusician.generation.text_stream import TextStream, answer_text
 
@@ -33,6 +36,8 @@ class Answer:
     """The model ended its answer; if not, `cut` says what did."""
     cut: str | None
     """Why an unfinished answer stops where it does, with the limit in tokens; None for a finished one."""
+    gave_way: int
+    """Tokens for which the constraint left no choice and so allowed any; the tune may be wrong there."""
     seconds: float
     """From the answer's first token being computed, prompt included, to its last."""
 
@@ -77,6 +82,7 @@ class Generator:
                 f"the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}: they do not belong together"
             )
         self.eos_ids = _eos_ids(model, tokenizer)
+        self._masks: dict[str, Masks] = {}
 
     def generate(
         self, prompts: Sequence[str | Prompt], decoding: Decoding, *, numbers: Sequence[int] | None = None
@@ -106,7 +112,7 @@ class Generator:
         started: dict[int, float] = {}
         before = time.perf_counter()
         with evaluating(self.model):
-            for step in decode_rows(self.model, rows, decoding, eos_ids=self.eos_ids, batch_size=self.batch_size):
+            for step in self._decode(rows, decoding):
                 now = time.perf_counter()
                 for drawn in step:
                     i = position[id(drawn.row)]
@@ -120,7 +126,7 @@ class Generator:
                             ended=drawn.ended,
                             template=jobs[i].template,
                         )
-                        yield i, self._answer(text, drawn_ids[i], drawn.ended, decoding, now - started[i])
+                        yield i, self._answer(text, drawn_ids[i], drawn, decoding, now - started[i])
                 before = time.perf_counter()
 
     def stream(self, prompt: str | Prompt, decoding: Decoding) -> Pieces:
@@ -137,19 +143,17 @@ class Generator:
         text = TextStream(self.tokenizer, row.prompt_ids, template=job.template)
         pieces: list[str] = []
         ids: list[int] = []
-        ended = False
         before = time.perf_counter()
         with evaluating(self.model):
-            for (drawn,) in decode_rows(self.model, [row], decoding, eos_ids=self.eos_ids, batch_size=1):
+            for (drawn,) in self._decode([row], decoding):
                 ids.append(drawn.token)
-                ended = drawn.ended
-                piece = "" if ended else text.push(drawn.token)
+                piece = "" if drawn.ended else text.push(drawn.token)
                 if drawn.last:
-                    piece += text.finish(ended=ended)
+                    piece += text.finish(ended=drawn.ended)
                 if piece:
                     pieces.append(piece)
                     yield piece
-        return self._answer("".join(pieces), ids, ended, decoding, time.perf_counter() - before)
+        return self._answer("".join(pieces), ids, drawn, decoding, time.perf_counter() - before)
 
     def check(self, prompt: str | Prompt) -> None:
         """Refuse a prompt that cannot be answered.
@@ -165,7 +169,30 @@ class Generator:
 
     def _row(self, number: int, prompt: Prompt, decoding: Decoding) -> Row:
         ids = self.prompt_ids(prompt)
-        return Row(number=number, prompt_ids=ids, limit=min(decoding.max_new_tokens, self._room(prompt, ids)))
+        limit = min(decoding.max_new_tokens, self._room(prompt, ids))
+        masks = self._masks_of(decoding)
+        follower = masks.follower(ids, template=prompt.template) if masks is not None else None
+        return Row(number=number, prompt_ids=ids, limit=limit, follower=follower)
+
+    def _decode(self, rows: Sequence[Row], decoding: Decoding) -> Iterator[list[Drawn]]:
+        return decode_rows(
+            self.model,
+            rows,
+            decoding,
+            eos_ids=self.eos_ids,
+            batch_size=self.batch_size,
+            masks=self._masks_of(decoding),
+        )
+
+    def _masks_of(self, decoding: Decoding) -> Masks | None:
+        """The masks of a constraint, kept from answer to answer; None for none."""
+        if decoding.constraint == "none":
+            return None
+        if decoding.constraint not in self._masks:
+            vocabulary = make_vocabulary(token_texts(self.tokenizer))
+            choices = Choices(vocabulary, counted=decoding.constraint == "bars")
+            self._masks[decoding.constraint] = Masks(choices, eos_ids=self.eos_ids)
+        return self._masks[decoding.constraint]
 
     def _room(self, prompt: Prompt, ids: Sequence[int]) -> int:
         """Tokens of the window that ``prompt`` leaves for its answer."""
@@ -180,9 +207,9 @@ class Generator:
             )
         return room
 
-    def _answer(self, text: str, ids: Sequence[int], ended: bool, decoding: Decoding, seconds: float) -> Answer:
+    def _answer(self, text: str, ids: Sequence[int], drawn: Drawn, decoding: Decoding, seconds: float) -> Answer:
         cut = None
-        if not ended:
+        if not drawn.ended:
             at_limit = len(ids) == decoding.max_new_tokens
             limit = (
                 f"max_new_tokens={decoding.max_new_tokens}"
@@ -190,7 +217,11 @@ class Generator:
                 else f"the model's window of {self.window} tokens"
             )
             cut = f"cut after {len(ids)} tokens by {limit}"
-        return Answer(text=text, tokens=len(ids), finished=ended, cut=cut, seconds=seconds)
+        follower = drawn.row.follower
+        gave_way = follower.gave_way if follower is not None else 0
+        return Answer(
+            text=text, tokens=len(ids), finished=drawn.ended, cut=cut, gave_way=gave_way, seconds=seconds
+        )
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from transformers import DynamicCache
 
 from chatmusician.errors import UserError
 from chatmusician.generation.cache import AlignedCache
+from chatmusician.generation.constraint.followers import Follower, Masks
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.llama_step import LlamaStep
 from chatmusician.generation.sampling import next_tokens, row_uniforms
@@ -35,6 +36,8 @@ class Row:
     prompt_ids: tuple[int, ...]
     limit: int
     """Most new tokens, the end of the answer included."""
+    follower: Follower | None = None
+    """Holds the answer to the rules of ABC; None where it is not constrained."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ class _Batch:
     Letters: S slots, B live rows, V vocabulary entries, N the longest answer in tokens.
     """
 
-    def __init__(self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int) -> None:
-        self.model, self.decoding, self.eos = model, decoding, frozenset(eos_ids)
+    def __init__(
+        self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int, masks: Masks | None
+    ) -> None:
+        self.model, self.decoding, self.eos, self.masks = model, decoding, frozenset(eos_ids), masks
         self.device = model.device
         self.small = LlamaStep(model) if LlamaStep.suits(model) else None
         self.eos_ids = torch.tensor(sorted(eos_ids), device=self.device)
@@ -128,6 +133,10 @@ class _Batch:
                 "the model's logits are not finite: its weights hold NaN, or its dtype overflows; try dtype=float32"
             )
         early = [one.count < self.decoding.min_new_tokens for one in live]
+        allowed = None
+        if self.masks is not None:
+            followers, left = [one.row.follower for one in live], [one.row.limit - one.count for one in live]
+            allowed = self.masks.allowed(followers, like=logits, left=left, early=early)
         chosen = next_tokens(
             logits,
             seen=self.seen[slots],
@@ -135,12 +144,15 @@ class _Batch:
             eos_ids=self.eos_ids,
             uniforms=self._uniforms_of(live, slots),
             decoding=self.decoding,
+            allowed=allowed,
         )
         self.seen[slots].scatter_(1, chosen[:, None], True)
         drawn = []
         for one, token in zip(live, chosen.tolist(), strict=True):
             one.token, one.count = token, one.count + 1
             ended = token in self.eos
+            if one.row.follower is not None and not ended:
+                one.row.follower.advance(token)
             drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit))
         return drawn
 
@@ -162,7 +174,13 @@ class _Batch:
 
 @torch.inference_mode()
 def decode_rows(
-    model: Any, rows: Sequence[Row], decoding: Decoding, *, eos_ids: Sequence[int], batch_size: int
+    model: Any,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    *,
+    eos_ids: Sequence[int],
+    batch_size: int,
+    masks: Masks | None = None,
 ) -> Iterator[list[Drawn]]:
     """Generate the answers of ``rows``; each step yields the tokens drawn in it.
 
@@ -172,12 +190,13 @@ def decode_rows(
         decoding: how tokens are chosen.
         eos_ids: the token ids that end an answer.
         batch_size: most rows that are live at once.
+        masks: what rows with a follower may draw; None if no row has one.
 
     Raises:
         UserError: the logits are not finite.
     """
     waiting = deque(rows)
-    batch = _Batch(model, decoding, eos_ids, min(batch_size, len(rows)))
+    batch = _Batch(model, decoding, eos_ids, min(batch_size, len(rows)), masks)
     while waiting or batch.live:
         while waiting and len(batch.live) < batch_size:
             yield [batch.join(waiting.popleft())]

@@ -1,0 +1,436 @@
+"""The music of a tune, character by character: what may come next.
+
+`step` is the tokenizer of `chatmusician.music.lexer` and the timekeeping of `chatmusician.music.durations` turned into
+one machine over `Music`. A character is refused if it means nothing in ABC, if a note that it begins or lengthens does
+not fit the bar, or if it closes a bar that cannot be right.
+
+What a machine that reads forward cannot know, or what would make `extract_tune` take a line of music for prose, is left
+out: ``["text"`` for an ending, the capitals I K N Q U V W before a note, fields ``m: r: s:`` in the body, a comment
+behind music on a line without ``|``.
+"""
+
+import re
+from collections.abc import Callable
+
+from chatmusician.generation.constraint.bar_lines import bar_sign, begin_ending
+from chatmusician.generation.constraint.clock import Written
+from chatmusician.generation.constraint.fields import CHECKED, LONGEST, can_be_value, is_value
+from chatmusician.generation.constraint.states import (
+    READ,
+    Change,
+    End,
+    Layer,
+    Mode,
+    Music,
+    Next,
+    Opening,
+    Pending,
+    Within,
+    text_tail,
+)
+from chatmusician.music.lexer import DECORATION_LETTERS, read_tuplet
+
+NOTES = "ABCDEFGabcdefg"
+_ACCIDENTALS = "^_="
+_DIGITS = "0123456789"
+_LABELS = "KLMNPQRTUVWXw+"
+"""What can be the name of a field in the body; ``X`` begins another tune."""
+_TUPLET = re.compile(r"\([1-9]\d?(?::\d{0,2}){0,2}")
+_ENDS_OF_TUPLETS = ("", "1", "2", ":1", ":2", "::1", "1:1", "2:1", ":1:1", ":2:1")
+"""What may make a tuplet of the start of a mark."""
+_INLINE = "KLMNPQRUV"
+_MOST_DIGITS = 4
+_MOST_NAMED = 30
+_MOST_INLINE = 200
+
+
+def step(music: Music, character: str) -> Next:
+    """What one more character makes of a state."""
+    return _STEPS[music.mode](music, character)
+
+
+def steps(music: Music, characters: str) -> Next:
+    """What several characters make of a state; only the last may be an event."""
+    found: Next = music
+    for character in characters:
+        if not isinstance(found, Music):
+            return None
+        found = step(found, character)
+    return found
+
+
+def rest_bars(m: Music) -> Music:
+    """After a ``Z``, which fills the bar."""
+    room = None if m.clock.room is None else 0
+    return m._replace(mode=Mode.DIGITS, data=0, clock=m.clock._replace(room=room, last=0))
+
+
+# At the start of a line
+
+
+def _at_line(m: Music, c: str) -> Next:
+    if c in " \t":
+        return m
+    if c == "\n":
+        return End.BLANK if m.may_end else None
+    if c == "%":
+        return m._replace(mode=Mode.COMMENT, data="")
+    if c == "`":
+        return m._replace(mode=Mode.FENCE, data="`") if m.may_end else None
+    inside = m._replace(mode=Mode.INSIDE)
+    if c == "~":
+        return inside._replace(mode=Mode.TILDE)
+    if c == ":":
+        return bar_sign(inside, ":")
+    if c in _LABELS and (c != "X" or m.may_end or _again(inside, "X") is not None):
+        return inside._replace(mode=Mode.LABEL, data=c)
+    return _inside(inside, c)
+
+
+def _after_label(m: Music, c: str) -> Next:
+    if c != ":":
+        return _again(m, m.data + c)
+    if m.data == "X":
+        return End.NUMBER if m._replace(mode=Mode.LINE, data=None).may_end else None
+    return m._replace(mode=Mode.COLON) if m.data != "M" or m.owes_nothing else None
+
+
+def _after_colon(m: Music, c: str) -> Next:
+    if c in "|:":
+        return _again(m, m.data + ":" + c)
+    return _on_field(m._replace(mode=Mode.FIELD, data=(m.data, "")), c)
+
+
+def _again(m: Music, characters: str) -> Next:
+    """Read as music what might have been the name of a field."""
+    found = step(m._replace(mode=Mode.INSIDE, data=None), characters[0])
+    if isinstance(found, Opening):
+        return Opening(characters, found.then)
+    return steps(found, characters[1:]) if isinstance(found, Music) else None
+
+
+def _after_tilde(m: Music, c: str) -> Next:
+    if c != "~":
+        return _inside(m._replace(mode=Mode.INSIDE), c)
+    return m._replace(mode=Mode.FENCE, data="~~") if m._replace(mode=Mode.LINE).may_end else None
+
+
+def _in_fence(m: Music, c: str) -> Next:
+    if c != m.data[0]:
+        return None
+    return End.FENCE if len(m.data) == 2 else m._replace(data=m.data + c)
+
+
+# Inside a line
+
+
+def _inside(m: Music, c: str) -> Next:
+    if m.within is Within.CHORD:
+        return _in_chord(m, c)
+    if m.within is Within.GRACE:
+        return _in_grace(m, c)
+    if c in NOTES or c in _ACCIDENTALS or c in "zxZX":
+        if m.gap is not None:
+            return Opening(c, m) if (m.owes_nothing if c in "ZX" else m.ripe) else None
+        if c in "ZX":
+            return rest_bars(m) if m.clock.room is None else None
+        return _begin_note(m, c)
+    if c == ".":
+        return m._replace(mode=Mode.DOT)
+    if c in " \t-)`$" or c in DECORATION_LETTERS:
+        return m
+    if c in m.letters:
+        return m._replace(words=True)
+    return _SIGNS[c](m, c) if c in _SIGNS else None
+
+
+def _after_dot(m: Music, c: str) -> Next:
+    """Read a dotted slur, no tuplet, or a dotted bar line, which does not make the one before it a double one."""
+    if c == "(":
+        return m._replace(mode=Mode.INSIDE)
+    gap = m.gap._replace(pipe=False) if m.gap is not None and c in "|:[" else m.gap
+    return _inside(m._replace(mode=Mode.INSIDE, gap=gap), c)
+
+
+def _begin_note(m: Music, c: str) -> Music | None:
+    """After an accidental, or the letter of a note or rest."""
+    if c in _ACCIDENTALS:
+        after = m._replace(mode=Mode.ACCIDENTAL, data=c, clock=m.clock._replace(last=0))
+        return after if m.clock.fits(Written(m.clock.unit)) else None
+    pending = Pending(Written(m.clock.unit), octaves=c in NOTES, sounds=c in NOTES)
+    return _if_it_fits(m._replace(mode=Mode.NOTE, data=pending, clock=m.clock._replace(last=0)))
+
+
+def _after_accidental(m: Music, c: str) -> Next:
+    if c in NOTES:
+        return _begin_note(m, c)
+    return m._replace(data="") if c == m.data and c in "^_" else None
+
+
+def _on_note(m: Music, c: str) -> Next:
+    pending: Pending = m.data
+    if pending.octaves and c in ",'":
+        return m
+    longer = pending.written.extend(c)
+    if longer is not None:
+        return _if_it_fits(m._replace(data=pending._replace(written=longer, octaves=False)))
+    settled = _settle(m, pending)
+    return _inside(settled, c) if settled is not None else None
+
+
+def _if_it_fits(m: Music) -> Music | None:
+    """The state, unless the note that is being written is too long already."""
+    heeded = m.within is Within.NOTHING or (m.within is Within.CHORD and not m.first)
+    return m if not heeded or m.clock.fits(m.data.written) else None
+
+
+def _settle(m: Music, pending: Pending) -> Music | None:
+    """After a note that is complete; None if it does not fit."""
+    inside = m._replace(mode=Mode.INSIDE, data=None, noted=m.noted or pending.sounds)
+    if m.within is Within.GRACE:
+        return inside._replace(noted=m.noted)
+    if m.within is Within.CHORD:
+        first = m.first or pending.written.ticks
+        return inside._replace(first=first) if m.first or m.clock.play(first) is not None else None
+    clock = m.clock.play(pending.written.ticks)
+    return inside._replace(clock=clock) if clock is not None else None
+
+
+def _on_digits(m: Music, c: str) -> Next:
+    if c in _DIGITS and (m.data or c != "0"):
+        return m._replace(data=m.data + 1) if m.data < _MOST_DIGITS else None
+    return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
+
+
+def _in_chord(m: Music, c: str) -> Next:
+    if c in NOTES or c in _ACCIDENTALS or (c == "z" and m.first):
+        return _begin_note(m, c)
+    if c == "]" and m.first:
+        outside = m._replace(within=Within.NOTHING, first=0, mode=Mode.NOTE)
+        return outside._replace(data=Pending(Written(m.first)))
+    if c in "-()` " or c in DECORATION_LETTERS or c in m.letters:
+        return m
+    return _SIGNS[c](m, c) if c in '"!+' else None
+
+
+def _in_grace(m: Music, c: str) -> Next:
+    if c == "/":
+        return m._replace(data=None) if m.data == "{" else None
+    m = m._replace(data=None)
+    if c in NOTES or c in _ACCIDENTALS:
+        return _begin_note(m, c)
+    if c == "}":
+        return m._replace(within=Within.NOTHING)
+    if c in "-()` ><[]" or c in DECORATION_LETTERS or c in m.letters:
+        return m
+    return _SIGNS[c](m, c) if c in "!+" else None
+
+
+# Signs that begin something, and what they begin
+
+
+def _new_line(m: Music, c: str) -> Next:
+    if m.words:
+        return None
+    return m._replace(mode=Mode.LINE, data=None, gap=m.gap and m.gap._replace(on_line=False))
+
+
+def _after_paren(m: Music, c: str) -> Next:
+    if c not in "123456789":
+        return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
+    if m.gap is not None:
+        return Opening("(" + c, m) if m.ripe else None
+    return _tuplet_mark(m, "(" + c)
+
+
+def _tuplet_mark(m: Music, mark: str) -> Music | None:
+    """After the start of a tuplet's mark, unless nothing that fits can come of it."""
+    marks = (mark + rest for rest in _ENDS_OF_TUPLETS if _TUPLET.fullmatch(mark + rest))
+    fits = any(m.clock.begin_tuplet(*read_tuplet(whole)) is not None for whole in marks)
+    return m._replace(mode=Mode.TUPLET, data=mark) if fits else None
+
+
+def _on_tuplet(m: Music, c: str) -> Next:
+    if _TUPLET.fullmatch(m.data + c):
+        return _tuplet_mark(m, m.data + c)
+    clock = m.clock.begin_tuplet(*read_tuplet(m.data))
+    return _inside(m._replace(mode=Mode.INSIDE, data=None, clock=clock), c) if clock is not None else None
+
+
+def _begin_broken(m: Music, c: str) -> Next:
+    signs = (m.data if m.mode is Mode.BROKEN else "") + c
+    return m._replace(mode=Mode.BROKEN, data=signs) if m.clock.break_rhythm(signs) is not None else None
+
+
+def _on_broken(m: Music, c: str) -> Next:
+    if c == m.data[0]:
+        return _begin_broken(m, c) if len(m.data) < 3 else None
+    clock = m.clock.break_rhythm(m.data)
+    return _inside(m._replace(mode=Mode.INSIDE, data=None, clock=clock), c) if clock is not None else None
+
+
+def _after_bracket(m: Music, c: str) -> Next:
+    if c == "|":
+        return bar_sign(m, "|", thick=True)
+    if c in _DIGITS:
+        return begin_ending(m, c)
+    if c in _INLINE:
+        return m._replace(mode=Mode.BRACKET_LETTER, data=c)
+    return _begin_chord(m, c)
+
+
+def _begin_chord(m: Music, characters: str) -> Next:
+    if m.gap is not None:
+        return Opening("[" + characters, m) if m.ripe else None
+    if not m.clock.fits(Written(m.clock.unit)):
+        return None
+    return steps(m._replace(mode=Mode.INSIDE, data=None, within=Within.CHORD), characters)
+
+
+def _after_bracket_letter(m: Music, c: str) -> Next:
+    if c != ":":
+        return _begin_chord(m, m.data + c)
+    if m.data == "M" and not m.owes_nothing:
+        return None
+    return m._replace(mode=Mode.INLINE, data=(m.data, "", 0))
+
+
+def _in_inline(m: Music, c: str) -> Next:
+    name, value, count = m.data
+    if c == "]":
+        if not is_value(name, value.strip()):
+            return None
+        return Change(name, value.strip(), m._replace(mode=Mode.INSIDE, data=None, words=True))
+    value = _longer(name, value, c)
+    if value is None or count == _MOST_INLINE or not " " <= c <= "~":
+        return None
+    return m._replace(data=(name, value, count + 1))
+
+
+def _on_field(m: Music, c: str) -> Next:
+    name, value = m.data
+    if c in "\n%":
+        if not is_value(name, value.strip()):
+            return None
+        after = m._replace(mode=Mode.LINE, data=None) if c == "\n" else m._replace(mode=Mode.COMMENT, data="")
+        return Change(name, value.strip(), after._replace(gap=m.gap and m.gap._replace(on_line=False)))
+    value = _longer(name, value, c) if name in READ else text_tail(value, c)
+    return m._replace(data=(name, value)) if value is not None else None
+
+
+def _longer(name: str, value: str, c: str) -> str | None:
+    """The value of a field with one more character, as far as it is needed; None if it cannot be one."""
+    if name not in READ:
+        return ""
+    if not " " <= c <= "~" or c == "\\" or len(value) == LONGEST:
+        return None
+    if name in CHECKED:
+        return value + c if can_be_value(name, (value + c).lstrip()) else None
+    return value if value.endswith(" ") and value.strip() else value.lstrip() + c  # the first word names a voice
+
+
+def _in_quote(m: Music, c: str) -> Next:
+    if c == '"':
+        return m._replace(mode=Mode.INSIDE, data=None)
+    tail = None if c == "\n" else text_tail(m.data, c)
+    return m._replace(data=tail) if tail is not None else None
+
+
+def _in_named(m: Music, c: str) -> Next:
+    sign, count = m.data
+    if c == sign and count:
+        return m._replace(mode=Mode.INSIDE, data=None, words=True)
+    if sign == "!" and not count and c in " \n" and m.within is Within.NOTHING:  # the ! of abc2win, a line break
+        return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
+    if count == _MOST_NAMED or c in sign + '|"[]' or not "!" <= c <= "~":
+        return None
+    return m._replace(data=(sign, count + 1))
+
+
+def _in_comment(m: Music, c: str) -> Next:
+    if c == "\n":
+        return m._replace(mode=Mode.LINE, data=None, words=False, gap=m.gap and m.gap._replace(on_line=False))
+    tail = text_tail(m.data, c)
+    return m._replace(data=tail) if tail is not None else None
+
+
+def _to_line_end(m: Music, c: str) -> Next:
+    if c == "\n":
+        return _new_line(m, c)
+    return m._replace(data="") if c in " \t" else m if c == m.data == "*" else None
+
+
+def _on_half_bar(m: Music, c: str) -> Next:
+    colon = bar_sign(m, ":")
+    return _on_bar(colon, c) if colon is not None and c in "|:]" else None
+
+
+def _on_bar(m: Music, c: str) -> Next:
+    token: str = m.data
+    if c == "|" or (c == ":" and token[-2:] != ":]") or (c == "]" and token[-1] != "]"):
+        return bar_sign(m, c)
+    if c == "[":
+        return m._replace(mode=Mode.BRACKET, data=None)
+    if c in _DIGITS:
+        return begin_ending(m, c) if token[-1] != "]" else None
+    return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
+
+
+def _on_ending(m: Music, c: str) -> Next:
+    if c in _DIGITS:
+        more = m.data < _MOST_DIGITS and (m.data or c != "0")
+        return m._replace(data=m.data + 1) if more else None
+    if not m.data:
+        return None
+    return m._replace(data=0) if c in ",-" else _inside(m._replace(mode=Mode.INSIDE, data=None), c)
+
+
+def _begin(mode: Mode, data: object = None) -> Callable[[Music, str], Next]:
+    return lambda m, c: m._replace(mode=mode, data=data)
+
+
+_SIGNS: dict[str, Callable[[Music, str], Next]] = {
+    "\n": _new_line,
+    "|": lambda m, c: bar_sign(m, c),
+    ":": lambda m, c: m._replace(mode=Mode.HALF_BAR) if bar_sign(m, c) is not None else None,
+    "[": _begin(Mode.BRACKET),
+    "(": _begin(Mode.PAREN),
+    ">": _begin_broken,
+    "<": _begin_broken,
+    '"': _begin(Mode.QUOTE, ""),
+    "!": _begin(Mode.NAMED, ("!", 0)),
+    "+": _begin(Mode.NAMED, ("+", 0)),
+    "{": lambda m, c: m._replace(within=Within.GRACE, data="{"),
+    "*": _begin(Mode.LINE_END, "*"),
+    "\\": _begin(Mode.LINE_END, "\\"),
+    "&": lambda m, c: Layer(m) if m.gap is None and m.clock.settled else None,
+    "y": _begin(Mode.DIGITS, 0),
+    "%": lambda m, c: m._replace(mode=Mode.COMMENT, data="") if m.gap is not None and m.gap.on_line else None,
+}
+
+_STEPS: dict[Mode, Callable[[Music, str], Next]] = {
+    Mode.LINE: _at_line,
+    Mode.LABEL: _after_label,
+    Mode.COLON: _after_colon,
+    Mode.INSIDE: _inside,
+    Mode.DOT: _after_dot,
+    Mode.ACCIDENTAL: _after_accidental,
+    Mode.NOTE: _on_note,
+    Mode.DIGITS: _on_digits,
+    Mode.PAREN: _after_paren,
+    Mode.TUPLET: _on_tuplet,
+    Mode.BROKEN: _on_broken,
+    Mode.BRACKET: _after_bracket,
+    Mode.BRACKET_LETTER: _after_bracket_letter,
+    Mode.INLINE: _in_inline,
+    Mode.FIELD: _on_field,
+    Mode.QUOTE: _in_quote,
+    Mode.NAMED: _in_named,
+    Mode.COMMENT: _in_comment,
+    Mode.LINE_END: _to_line_end,
+    Mode.HALF_BAR: _on_half_bar,
+    Mode.BAR: _on_bar,
+    Mode.ENDING: _on_ending,
+    Mode.TILDE: _after_tilde,
+    Mode.FENCE: _in_fence,
+}
