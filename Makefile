@@ -35,8 +35,8 @@ quickstart: $(VENV)/.installed ## Folk tunes in, a new tune out: pretrain, fine-
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.pipeline +experiment=quickstart
 
 .PHONY: extras
-extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, and llama.cpp (compiled, 7 minutes)
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[eval,llama-cpp]'
+extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, Ray, and llama.cpp (compiled, 7 minutes)
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[eval,llama-cpp,ray]'
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test

@@ -23,8 +23,13 @@ def main(cfg: Any) -> None:
 
         from chatmusician.data.inspection.command import inspect
 
-        look = {"split": cfg.split, "first_row": cfg.first_row, "rows": cfg.rows}
-        inspect(directory=Path(cfg.inspect), output=Path(HydraConfig.get().runtime.output_dir), **look)
+        inspect(
+            directory=Path(cfg.inspect),
+            split=cfg.split,
+            first_row=cfg.first_row,
+            rows=cfg.rows,
+            output=Path(HydraConfig.get().runtime.output_dir),
+        )
         return
     import json
 

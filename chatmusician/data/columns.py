@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from chatmusician.data.documents import TrainedText, chat_text, conversation, plain_text
 from chatmusician.data.prompts import Turn, clean_fields
+from chatmusician.errors import UserError
 
 
 class Columns(Protocol):
@@ -57,13 +58,24 @@ class TextColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionColumns:
-    """A question in one or more columns, put together as they are, and its answer, such as MusicPile-sft's.
+    """A question in one or more columns and its answer, such as MusicPile-sft's.
 
-    Fragments of the chat template inside the fields are taken out (`chatmusician.data.prompts.clean_fields`).
+    ``separator`` stands between the columns of the question that have text. Fragments of the chat template inside the
+    fields are taken out (`chatmusician.data.prompts.clean_fields`).
+
+    Raises:
+        UserError: no column has the question.
     """
 
     question: Sequence[str] = ("instruction", "input")
     answer: str = "output"
+    separator: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.question:
+            raise UserError("corpus.columns.question=[]: name at least one column")
+        # Of a configuration it is a list of OmegaConf's, whose reading takes as long as a row's.
+        object.__setattr__(self, "question", tuple(self.question))
 
     def names(self) -> tuple[str, ...]:
         """See `Columns`."""
@@ -71,8 +83,8 @@ class InstructionColumns:
 
     def read(self, row: Mapping[str, Any]) -> TrainedText:
         """See `Columns`."""
-        first, *others = (_text(row, name, optional=True) for name in self.question)
-        question, answer = clean_fields(first, "".join(others), _text(row, self.answer, optional=True))
+        parts = [text for name in self.question if (text := _text(row, name, optional=True))]
+        question, answer = clean_fields(self.separator.join(parts), "", _text(row, self.answer, optional=True))
         for name, text in (("question", question), ("answer", answer)):
             if not text.strip():
                 raise ValueError(f"no {name}")
@@ -80,7 +92,7 @@ class InstructionColumns:
 
     def describe(self) -> dict[str, Any]:
         """See `Columns`."""
-        return {"question": list(self.question), "answer": self.answer}
+        return {"question": list(self.question), "answer": self.answer, "separator": self.separator}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +100,7 @@ class MessagesColumn:
     """A column of lists of messages, each with who speaks and what: ``{"role": "user", "content": "..."}``.
 
     What a system message says stands before the first question, since the chat template has no place of its own for it.
+    Questions behind the last answer are left out: nothing of them would be trained on.
     """
 
     messages: str = "messages"
@@ -95,6 +108,10 @@ class MessagesColumn:
     content: str = "content"
     human: Sequence[str] = ("user", "human")
     assistant: Sequence[str] = ("assistant", "gpt")
+
+    def __post_init__(self) -> None:
+        for name in ("human", "assistant"):  # see `InstructionColumns`
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def names(self) -> tuple[str, ...]:
         """See `Columns`."""
@@ -107,25 +124,32 @@ class MessagesColumn:
             raise ValueError(f"column {self.messages!r} is {_kind(messages)}, not a list of messages")
         asked: list[str] = []
         turns: list[Turn] = []
-        for message in messages:
-            role, content = self._parts(message)
-            if role in self.assistant:
-                if not asked:
-                    raise ValueError("an answer without a question before it")
+        for number, message in enumerate(messages, start=1):
+            try:
+                answers, content = self._said(message)
+            except ValueError as error:
+                raise ValueError(f"message {number}: {error}") from error
+            if not answers:
+                asked += [content] if content else []
+            elif asked:
                 turns.append(Turn(question="\n".join(asked), answer=content))
                 asked = []
-            elif role in self.human or role == "system":
-                asked.append(content)
             else:
-                raise ValueError(f"a message of {role!r}, who is neither human nor assistant")
+                raise ValueError(f"message {number}: an answer without a question before it")
         if not turns:
             raise ValueError("no answer")
         return conversation(turns)
 
-    def _parts(self, message: Any) -> tuple[str, str]:
+    def _said(self, message: Any) -> tuple[bool, str]:
+        """Whether a message is an answer, and what it says; only a system message may say nothing."""
         if not isinstance(message, Mapping):
-            raise ValueError(f"a message is {_kind(message)}, not an object")
-        return _text(message, self.role), _text(message, self.content)
+            raise ValueError(f"{_kind(message)}, not an object")
+        role, content = _text(message, self.role), _text(message, self.content)
+        if role not in (*self.human, *self.assistant, "system"):
+            raise ValueError(f"of {role!r}, who is neither human nor assistant")
+        if not content.strip() and role != "system":
+            raise ValueError(f"no text of {role!r}")
+        return role in self.assistant, content if content.strip() else ""
 
     def describe(self) -> dict[str, Any]:
         """See `Columns`."""
@@ -144,7 +168,7 @@ def source_of(row: Mapping[str, Any], column: str) -> str:
 
 def _value(row: Mapping[str, Any], name: str) -> Any:
     if name not in row:
-        there = ", ".join(map(str, row)) or "none"
+        there = ", ".join(map(repr, row)) or "none"
         raise ValueError(f"no column {name!r}; there are {there[:200]}")
     return row[name]
 

@@ -41,6 +41,7 @@ class PackedDataModule(L.LightningDataModule):
         seed: of the order of rows.
         overlong, bos, eos, window: see `chatmusician.data.preparation.PackingSettings`.
         prepare_workers: processes that tokenise and pack.
+        engine: ``local`` for those processes, ``ray`` for a cluster; see `chatmusician.data.engines`.
         loader_workers: processes that read rows while training; 0 reads them in the training process.
         overwrite: prepare anew what was prepared with other settings, or fetch anew what has changed at a URL;
             otherwise either is refused.
@@ -65,6 +66,7 @@ class PackedDataModule(L.LightningDataModule):
         eos: bool = False,
         window: int = 4096,
         prepare_workers: int = 1,
+        engine: str = "local",
         loader_workers: int = 0,
         overwrite: bool = False,
         mirror: str | None = None,
@@ -83,6 +85,7 @@ class PackedDataModule(L.LightningDataModule):
         self.micro_batch = micro_batch
         self.seed = seed
         self.prepare_workers = prepare_workers
+        self.engine = engine
         self.loader_workers = loader_workers
         self.overwrite = overwrite
         self.tokenizer: Any = None
@@ -117,6 +120,7 @@ class PackedDataModule(L.LightningDataModule):
             settings=self.settings,
             directory=self.directory,
             workers=self.prepare_workers,
+            engine=self.engine,
             overwrite=self.overwrite,
         )
 

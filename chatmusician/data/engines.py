@@ -5,12 +5,18 @@ The task of an engine is sent to each worker once, however many items it is done
 """
 
 import os
+import pickle
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from threading import Thread, current_thread, main_thread
 from typing import Any, Protocol
 
 from chatmusician.errors import UserError
@@ -54,34 +60,120 @@ class LocalProcesses:
         if self.workers <= 1:
             yield from map(task, items)
             return
-        with ProcessPoolExecutor(
-            self.workers - 1, mp_context=get_context("spawn"), initializer=_begin, initargs=(task,)
-        ) as pool:
+        with _started(task, workers=self.workers - 1) as pool:
             results: deque[Future[Any]] = deque()
             for item in items:
-                if sum(not result.done() for result in results) < 2 * (self.workers - 1):
-                    results.append(pool.submit(_do, item))
-                else:
-                    results.append(_done(task(item)))
-                while results and (results[0].done() or len(results) >= 4 * self.workers):
-                    yield results.popleft().result()
+                if not _sent(item, pool, results, at_most=2 * (self.workers - 1)):
+                    results.append(_done_here(task, item))
+                while results and (_is_done(results[0]) or len(results) >= 4 * self.workers):
+                    yield _awaited(results.popleft())
             while results:
-                yield results.popleft().result()
+                yield _awaited(results.popleft())
 
 
-def _done(result: Any) -> Future[Any]:
+@contextmanager
+def _started(task: Callable[[Any], Any], *, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that know the task. What they have not begun when the block ends is not done.
+
+    The task lies in a file: it has megabytes, of which the pipe to a process that starts takes 64 kB ahead. If that
+    process were killed before it has read the rest, this one would wait for ever.
+    """
+    others = set(active_children())
+    with NamedTemporaryFile(prefix="chatmusician-") as file:
+        try:
+            pickle.dump(task, file)
+            file.flush()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{file.name}: cannot be written ({reason}); set TMPDIR to another folder") from error
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(file.name,))
+        try:
+            yield pool
+        except BrokenProcessPool:
+            # The pool ends the workers that it has when one is gone, and waits for ever for one that began meanwhile.
+            for process in set(active_children()) - others:
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are dealt with behind the block: the locks of a pool do not bear an exception out of nowhere.
+
+    To block the signals is not enough: the system then gives them to another thread, a numeric library's perhaps, and
+    Python calls the handler in this one all the same. Where this is not the main thread, no handler is ever called.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {what: signal.getsignal(what) for what in (signal.SIGINT, signal.SIGTERM)}
+    ours = {what: handler for what, handler in handlers.items() if callable(handler)}
+    for what in ours:
+        signal.signal(what, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for what, handler in ours.items():
+            signal.signal(what, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that are started in the block never get Ctrl-C, which goes to all processes of a run.
+
+    This one ends its workers, once they are done with what they are at.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _sent(item: Any, pool: ProcessPoolExecutor, results: deque[Future[Any]], *, at_most: int) -> bool:
+    """Whether the item was given to the workers: not if they have as many that are not done."""
+    with _stops_held_back():
+        if sum(not result.done() for result in results) >= at_most:
+            return False
+        with _without_ctrl_c():
+            results.append(pool.submit(_do, item))
+        return True
+
+
+def _is_done(result: Future[Any]) -> bool:
+    with _stops_held_back():
+        return result.done()
+
+
+def _awaited(result: Future[Any]) -> Any:
+    while True:
+        with _stops_held_back():
+            if wait([result], timeout=0.1).done:
+                return result.result()
+
+
+def _done_here(task: Callable[[Any], Any], item: Any) -> Future[Any]:
+    """The result, or the error, which is raised when the results before it are given: the same in every run."""
     future: Future[Any] = Future()
-    future.set_result(result)
+    try:
+        future.set_result(task(item))
+    except Exception as error:  # noqa: BLE001 -- the future raises it
+        future.set_exception(error)
     return future
 
 
 _task: Callable[[Any], Any]
 
 
-def _begin(task: Callable[[Any], Any]) -> None:
-    """In a worker: keep the task, and end when the process that started it is gone, killed perhaps."""
+def _begin(file: str) -> None:
+    """In a worker: keep the task of a file, and end when the process that started it is gone, killed perhaps."""
     global _task
-    _task = task
+    _task = pickle.loads(Path(file).read_bytes())
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
 
     def watch() -> None:

@@ -1,26 +1,28 @@
-"""The folk corpus: about 4,400 one-voice tunes that music21 ships, read from the installed package by file.
+"""Corpora of one-voice tunes: the about 4,400 folk tunes that music21 ships, or folders of the user's own.
 
-Flow: files -> tunes -> check -> layout -> one tune of each melody -> split by melody -> keys -> documents.
+Flow: ``tune_files`` -> check -> layout -> one tune of each melody -> split by melody -> keys -> documents.
 Two tunes are the same melody if their notes take the same diatonic steps, whatever key or rhythm they are written in;
 the split is by a hash of that melody, so no tune, and no transposition of it, is on two sides, and adding a collection
 moves no tune.
 
-The collections are Ryan's Mammoth Collection (1883), O'Neill's Music of Ireland (1903), Aird's Airs (1782-1803) and
-miscellaneous folk tunes; music21 itself is not imported (which would take seconds).
+The collections of music21 are Ryan's Mammoth Collection (1883), O'Neill's Music of Ireland (1903), Aird's Airs
+(1782-1803) and miscellaneous folk tunes.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from importlib.util import find_spec
 from itertools import islice, pairwise, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatmusician.data.code_version import code_version
 from chatmusician.data.documents import Document, chat_document, plain_document
-from chatmusician.data.instructions import Example, LabelledTune, Task, find_tasks
+from chatmusician.data.held_out import check_held_out, is_of
+from chatmusician.data.instructions import Example, Task, find_tasks
+from chatmusician.data.labelled_tunes import LabelledTune
+from chatmusician.data.tune_files import COLLECTIONS, TuneFile, read_collection, too_long, tunes_of
 from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 from chatmusician.music.checks import check_body
@@ -28,10 +30,9 @@ from chatmusician.music.keys import LETTERS
 from chatmusician.music.layout import lay_out
 from chatmusician.music.lexer import Kind
 from chatmusician.music.pitches import notes_of
+from chatmusician.music.scores import ConversionError
 from chatmusician.music.transposition import Transposer
-from chatmusician.music.tunes import AbcError, Tune, TuneText, parse_tune, split_tunes
-
-COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs", "miscFolk")
+from chatmusician.music.tunes import AbcError, Tune, TuneText, parse_tune
 
 TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
 """Tonics that tunes are transposed to for augmentation, the usual ones first."""
@@ -39,12 +40,17 @@ TONICS = ("G", "D", "A", "C", "F", "E", "Bb", "Eb")
 MOST_ACCIDENTALS = 4
 """Sharps or flats in the signature of a transposed copy."""
 
-_RULES = (
-    *(f"chatmusician.data.{name}" for name in ("documents", "folk", "instructions", "prompts")),
-    *(f"chatmusician.music.{name}" for name in ("bars", "beams", "checks", "durations", "form", "keys", "layout")),
-    *(f"chatmusician.music.{name}" for name in ("lexer", "motif", "pitches", "transposition", "tunes")),
+RULES = (
+    *(f"chatmusician.data.{name}" for name in ("documents", "folk", "held_out", "instructions", "labelled_tunes")),
+    *(f"chatmusician.data.{name}" for name in ("prompts", "questions", "tune_files", "wordings")),
+    *(f"chatmusician.music.{name}" for name in ("bars", "beams", "checks", "chord_symbols", "durations", "events")),
+    *(f"chatmusician.music.{name}" for name in ("form", "harmonic_rules", "harmony", "key_finding", "keys", "layout")),
+    *(f"chatmusician.music.{name}" for name in ("lexer", "midi", "midi_events", "midi_melodies", "motif", "musicxml")),
+    *(f"chatmusician.music.{name}" for name in ("musicxml_files", "musicxml_measures", "pitches", "quantising")),
+    *(f"chatmusician.music.{name}" for name in ("sandbox", "sanitising", "scores", "transposition", "tunes")),
+    "chatmusician.music.withholding",
 )
-"""The modules that decide what the documents say."""
+"""The modules that decide what the documents of tunes say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +64,13 @@ class FolkTune:
     rhythm: str | None
     """The ``R:`` field of the source, such as ``reel``."""
 
-    def share(self) -> float:
-        """Where the melody falls between 0 and 1: decides its side of the split."""
-        return int.from_bytes(hashlib.sha256(self.melody.encode()).digest()[:8]) / 2**64
-
 
 @dataclass(frozen=True, kw_only=True)
 class FolkCollections:
     """The tunes of some collections, split three ways, those of the training split in several keys.
 
-    ``collections`` are folders of music21's corpus, or paths of folders or files of ABC. ``held_out`` is the share of
+    ``collections`` are folders of music21's corpus, or paths of folders (searched in depth) or files of ABC, MusicXML
+    or MIDI. ``held_out`` is the share of
     melodies that go to validation, and again to test. ``keys`` counts a training tune's own key and the first of
     `TONICS` that are left, without those whose signature has more than `MOST_ACCIDENTALS`.
 
@@ -80,8 +83,7 @@ class FolkCollections:
     keys: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.held_out < 0.5:
-            raise UserError(f"corpus.held_out={self.held_out}: use a share above 0 and below 0.5")
+        check_held_out(self.held_out)
         if self.keys < 1:
             raise UserError(f"corpus.keys={self.keys}: a tune is written in at least 1 key, its own")
 
@@ -89,20 +91,19 @@ class FolkCollections:
         """The settings, and hashes of the content of the collections and of the code that makes documents of it."""
         content = hashlib.sha256()
         for file in self._files:
-            content.update(file.name.encode() + b"\0" + file.content)
+            if not file.fault:  # what is not read decides nothing
+                content.update(file.name.encode() + b"\0" + file.content)
         return {
             "collections": list(self.collections),
             "held_out": self.held_out,
             "keys": self.keys,
             "content": content.hexdigest()[:16],
-            "code": code_version(_RULES),
+            "code": code_version(RULES),
         }
 
     def tunes(self, split: str) -> list[FolkTune]:
         """The tunes of ``train``, ``validation`` or ``test`` in their own keys, in the order of the collections."""
-        bounds = {"validation": (0, self.held_out), "test": (self.held_out, 2 * self.held_out)}
-        low, high = bounds.get(split, (2 * self.held_out, 1.0))
-        return [tune for tune in self._loaded[0] if low <= tune.share() < high]
+        return [tune for tune in self._loaded[0] if is_of(split, tune.melody, self.held_out)]
 
     def tunes_in_keys(self, split: str) -> Iterator[FolkTune]:
         """The tunes of a split, then those for training in a second key, then in a third, up to ``keys``.
@@ -115,12 +116,12 @@ class FolkCollections:
                 yield from (copy for copy in copies if copy is not None)
 
     def rejections(self) -> Sequence[Rejection]:
-        """Tunes left out: they do not parse, have several voices, or repeat another's melody."""
+        """Files and tunes left out: they cannot be read, have several voices, or repeat another's melody."""
         return self._loaded[1]
 
     @cached_property
-    def _files(self) -> tuple["_AbcFile", ...]:
-        return tuple(file for collection in self.collections for file in _read_collection(collection))
+    def _files(self) -> tuple[TuneFile, ...]:
+        return tuple(file for collection in self.collections for file in read_collection(collection))
 
     @property
     def _loaded(self) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
@@ -182,7 +183,7 @@ class FolkTasks:
     def documents(self, split: str) -> Iterator[Document]:
         """Questions and answers as one-turn conversations; ``source`` is the task."""
         for example, origin in self._examples(split):
-            yield chat_document(example.question, example.answer, source=example.task, origin=origin)
+            yield chat_document(example.question, example.answer, source=example.source, origin=origin)
 
     def examples(self, split: str) -> Iterator[Example]:
         """The questions and answers themselves, for evaluation."""
@@ -223,71 +224,40 @@ def melody_of(tune: Tune) -> str:
     return ",".join([str(after - before) for before, after in pairwise(places)])
 
 
-class _AbcFile(NamedTuple):
-    collection: str
-    name: str
-    content: bytes
-
-
 @lru_cache(maxsize=2)
-def _load(files: tuple[_AbcFile, ...]) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
+def _load(files: tuple[TuneFile, ...]) -> tuple[tuple[FolkTune, ...], tuple[Rejection, ...]]:
     """The first tune of each melody, and what is left out. Cached, since corpora of tunes and tasks share files."""
     tunes: dict[str, FolkTune] = {}
     rejected = []
     for file in files:
-        place = f"{file.collection}/{file.name}"
-        for text in split_tunes(_decode(file.content), source=file.name):
+        try:
+            texts = tunes_of(file)
+        except ConversionError as error:
+            rejected.append(Rejection(file=file.place, line=1, reason=str(error), lost_file=True))
+            continue
+        for text in texts:
+            reason = too_long(text)
             try:
-                tune = _folk_tune(text, file)
+                tune = None if reason else _folk_tune(text, file)
             except AbcError as error:
-                reason = str(error)
-            else:
+                tune, reason = None, str(error)
+            if tune is not None:
                 first = tunes.setdefault(tune.melody, tune)
                 if first is tune:
                     continue
                 reason = f"same melody as {first.origin}"
-            rejected.append(Rejection(file=place, line=text.line, reason=reason))
+            rejected.append(Rejection(file=file.place, line=text.line, reason=reason))
     return tuple(tunes.values()), tuple(rejected)
 
 
-def _folk_tune(text: TuneText, file: _AbcFile) -> FolkTune:
+def _folk_tune(text: TuneText, file: TuneFile) -> FolkTune:
     """Check a tune and lay it out."""
     tune = parse_tune(text)
     check_body(tune)
     return FolkTune(
         abc=lay_out(tune),
         collection=Path(file.collection).name,
-        origin=f"{file.collection}/{file.name}:{text.line}",
+        origin=f"{file.place}:{text.line}",
         melody=melody_of(tune),
         rhythm=tune.rhythm,
     )
-
-
-def _read_collection(collection: str) -> list[_AbcFile]:
-    """The ABC files of a collection: a folder of music21's corpus, or a path."""
-    folder = Path(collection)
-    if not folder.exists() and len(folder.parts) == 1:
-        folder = _music21_corpus() / collection
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.abc"))
-    if not files:
-        known = ", ".join(COLLECTIONS)
-        raise UserError(f"no ABC file in the collection {collection!r}; use a folder of ABC files or one of {known}")
-    try:
-        return [_AbcFile(collection, file.name, file.read_bytes()) for file in files]
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}); use files that can be") from error
-
-
-def _music21_corpus() -> Path:
-    spec = find_spec("music21")
-    if spec is None or spec.origin is None:
-        raise UserError("the folk tunes come with music21, which is not installed; run `pip install music21`")
-    return Path(spec.origin).parent / "corpus"
-
-
-def _decode(content: bytes) -> str:
-    """UTF-8 where it is, else Latin-1, in which the older transcriptions are."""
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return content.decode("latin-1")

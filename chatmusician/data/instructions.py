@@ -1,20 +1,49 @@
 """Instruction tasks: questions with answers, made from tunes.
 
-The tasks are those of ChatMusician that one-voice tunes without chords allow (paper, Table 2); labels come from the
-tune itself (`chatmusician.music.form`, `chatmusician.music.motif`). Each task has several paraphrases of its
-instruction. Which one a tune gets is a function of the tune and the task, so preparing twice gives the same rows.
+Flow: ``labelled_tunes`` -> ``questions`` (input and answer), ``wordings`` (instructions) -> `Task` -> `Example`. The
+tasks are those of ChatMusician (paper, Table 2), and three that ask a tune for its key, its meter and its kind. Each
+has several paraphrases of its instruction. Which one a tune gets is a function of the tune and the task, so preparing
+twice gives the same rows.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from chatmusician.data.labelled_tunes import LabelledTune
+from chatmusician.data.questions import (
+    Question,
+    bach_style,
+    chords_to_music,
+    form_extraction,
+    form_to_music,
+    harmonisation,
+    key_identification,
+    letters_and_motif_to_music,
+    meter_identification,
+    motif_extraction,
+    rhythm_identification,
+    terms_and_motif_to_music,
+    text_to_score,
+)
+from chatmusician.data.wordings import (
+    BACH_STYLE,
+    CHORDS_TO_MUSIC,
+    FORM_EXTRACTION,
+    FORM_TO_MUSIC,
+    HARMONISATION,
+    KEY_IDENTIFICATION,
+    LETTERS_AND_MOTIF_TO_MUSIC,
+    METER_IDENTIFICATION,
+    MOTIF_EXTRACTION,
+    RHYTHM_IDENTIFICATION,
+    TERMS_AND_MOTIF_TO_MUSIC,
+    TEXT_TO_SCORE,
+)
 from chatmusician.errors import UserError
-from chatmusician.music.form import form_letters, terms_of_letters
-from chatmusician.music.layout import short_key, write_length
-from chatmusician.music.motif import section_motifs
-from chatmusician.music.tunes import parse_tune
+
+SYNTHETIC = "_synthetic"
+"""What the source of an example has after its task where the answer was made by analysis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,46 +53,8 @@ class Example:
     task: str
     question: str
     answer: str
-
-
-class LabelledTune:
-    """A tune with what the tasks ask of it, each found when first asked for and once only.
-
-    ``abc`` is its text in the layout of the corpus. ``rhythm`` is the kind of tune, such as ``reel``; a laid-out tune
-    does not say it, so it comes from the source.
-    """
-
-    def __init__(self, abc: str, *, rhythm: str | None = None) -> None:
-        self.abc = abc
-        self.rhythm = rhythm
-        self.tune = parse_tune(abc)
-
-    @property
-    def key(self) -> str:
-        """The key in short: ``G``, ``Ador``."""
-        return short_key(self.tune.fields[-1].value)
-
-    @property
-    def header(self) -> str:
-        """The header that a motif is read in: number, unit note length, meter, key."""
-        length = write_length(self.tune.unit_note_length)
-        return f"X:1\nL:{length}\nM:{self.tune.meter.text}\nK:{self.key}"
-
-    @cached_property
-    def letters(self) -> str:
-        """The form as letters: ``AABA``."""
-        return form_letters(self.tune)
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The terms for the form; empty where none fits."""
-        return terms_of_letters(self.letters)
-
-    @cached_property
-    def motifs(self) -> tuple[str, ...]:
-        """The motif of each section; empty where a section has none."""
-        motifs = section_motifs(self.tune)
-        return motifs if all(motifs) else ()
+    source: str
+    """What manifests count it by: the task, or ``harmonisation_synthetic`` where the chords are not the source's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,123 +66,57 @@ class Task:
 
     name: str
     instructions: tuple[str, ...]
-    build: Callable[[LabelledTune], tuple[str, str] | None]
+    build: Callable[[LabelledTune], Question | None]
+    wording_by_answer: bool = False
+    """Let the answer choose the wording, and not the tune. Kept for the rows of two tasks that published figures rest
+    on: of a short answer such a wording tells something."""
 
     def example(self, tune: LabelledTune) -> Example | None:
         """The question for a tune, or None where the tune does not allow the task."""
         built = self.build(tune)
         if built is None:
             return None
-        material, answer = built
-        instruction = self.instructions[_choice(self.name + answer, len(self.instructions))]
-        return Example(task=self.name, question=f"{instruction}\n{material}", answer=answer)
+        chooser = built.answer if self.wording_by_answer else tune.abc
+        instruction = self.instructions[_choice(self.name + chooser, len(self.instructions))]
+        return Example(
+            task=self.name,
+            question=f"{instruction}\n{built.material}" if built.material else instruction,
+            answer=built.answer,
+            source=self.name + SYNTHETIC * built.synthetic,
+        )
 
 
 def _choice(text: str, options: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % options
 
 
-def _quoted(values: Sequence[str]) -> str:
-    """A list as the paper's prompts write it: ``['Binary', 'Sectional: Verse/Chorus']``."""
-    return "[" + ", ".join(f"'{value}'" for value in values) + "]"
-
-
-def _text_to_score(labelled: LabelledTune) -> tuple[str, str]:
-    tune = labelled.tune
-    facts = [f"Meter {tune.meter.text}", f"Key {labelled.key}", f"Note Length {write_length(tune.unit_note_length)}"]
-    if labelled.rhythm:
-        facts.append(f"Rhythm {labelled.rhythm.strip().lower()}")
-    return "\n".join(facts), labelled.abc
-
-
-def _form_to_music(tune: LabelledTune) -> tuple[str, str] | None:
-    return (", ".join(tune.terms), tune.abc) if tune.terms else None
-
-
-def _letters_and_motif_to_music(tune: LabelledTune) -> tuple[str, str] | None:
-    if not tune.motifs:
-        return None
-    return f"'{tune.letters}';{tune.header}\n{_quoted(tune.motifs)}", tune.abc
-
-
-def _terms_and_motif_to_music(tune: LabelledTune) -> tuple[str, str] | None:
-    if not tune.terms or not tune.motifs:
-        return None
-    return f"{_quoted(tune.terms)};{tune.header}\n{_quoted(tune.motifs)}", tune.abc
-
-
-def _motif_extraction(tune: LabelledTune) -> tuple[str, str] | None:
-    return (tune.abc, _quoted(tune.motifs)) if tune.motifs else None
-
-
-def _form_extraction(tune: LabelledTune) -> tuple[str, str] | None:
-    return (tune.abc, ", ".join(tune.terms)) if tune.terms else None
-
-
 TASKS = {
     task.name: task
     for task in (
+        Task(name="text_to_score", instructions=TEXT_TO_SCORE, build=text_to_score),
+        Task(name="form_to_music", instructions=FORM_TO_MUSIC, build=form_to_music),
         Task(
-            name="text_to_score",
-            instructions=(
-                "Write a tune in ABC notation that fits this description.",
-                "Turn these details into a score in ABC notation.",
-                "Compose a piece in ABC notation with the properties below.",
-                "Here is what the tune should be like. Give me its ABC notation.",
-                "Make a melody in ABC notation from the following facts.",
-            ),
-            build=_text_to_score,
+            name="letters_and_motif_to_music", instructions=LETTERS_AND_MOTIF_TO_MUSIC, build=letters_and_motif_to_music
         ),
-        Task(
-            name="form_to_music",
-            instructions=(
-                "Compose a tune that has the musical form named below.",
-                "Write a melody in ABC notation built on this structure.",
-                "Use the following form to make a piece of music.",
-                "Let the tune you write follow this musical form.",
-            ),
-            build=_form_to_music,
-        ),
-        Task(
-            name="letters_and_motif_to_music",
-            instructions=(
-                "Compose a tune whose sections follow these letters and grow out of the motifs.",
-                "The letters give the order of the sections, the motifs their ideas. Write the whole tune.",
-                "Write music in ABC notation with this alphabetic form and these motifs.",
-                "Develop the motifs into a tune with the sections that the letters name.",
-            ),
-            build=_letters_and_motif_to_music,
-        ),
-        Task(
-            name="terms_and_motif_to_music",
-            instructions=(
-                "Compose a tune in the named form that makes use of the motifs.",
-                "Write a tune in ABC notation from these motifs, in the form given.",
-                "Take the form and the motifs below and make a complete melody of them.",
-                "Build a piece with this structure around these motifs.",
-            ),
-            build=_terms_and_motif_to_music,
-        ),
+        Task(name="terms_and_motif_to_music", instructions=TERMS_AND_MOTIF_TO_MUSIC, build=terms_and_motif_to_music),
         Task(
             name="motif_extraction",
-            instructions=(
-                "Find the motif of each section of this tune.",
-                "Which melodic figure comes back most in each section of the tune below?",
-                "Name the recurring motif, section by section.",
-                "Read the tune and write down the motif that each of its sections is made of.",
-            ),
-            build=_motif_extraction,
+            instructions=MOTIF_EXTRACTION,
+            build=motif_extraction,
+            wording_by_answer=True,
         ),
         Task(
             name="form_extraction",
-            instructions=(
-                "What is the musical form of this tune?",
-                "Describe the structure of the tune below with the usual terms.",
-                "Name the form in which this piece is written.",
-                "Study how the sections of this tune relate and give its form.",
-            ),
-            build=_form_extraction,
+            instructions=FORM_EXTRACTION,
+            build=form_extraction,
+            wording_by_answer=True,
         ),
+        Task(name="chords_to_music", instructions=CHORDS_TO_MUSIC, build=chords_to_music),
+        Task(name="harmonisation", instructions=HARMONISATION, build=harmonisation),
+        Task(name="bach_style", instructions=BACH_STYLE, build=bach_style),
+        Task(name="key_identification", instructions=KEY_IDENTIFICATION, build=key_identification),
+        Task(name="meter_identification", instructions=METER_IDENTIFICATION, build=meter_identification),
+        Task(name="rhythm_identification", instructions=RHYTHM_IDENTIFICATION, build=rhythm_identification),
     )
 }
 """Every task by its name."""

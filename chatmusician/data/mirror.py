@@ -20,7 +20,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from chatmusician.data.preparation import TOKENIZER, PackingSettings, TokenizerSource, differing_settings
+from chatmusician.data.preparation import TOKENIZER, PackingSettings, TokenizerSource
+from chatmusician.data.prepared_settings import differing_settings
 from chatmusician.data.remote import Forbidden, NotThere, Remote, Unreachable
 from chatmusician.data.shards import MANIFEST, Manifest, ShardRecord, load_manifest, write_bytes
 from chatmusician.data.tokenizers import describe, load_tokenizer

@@ -18,6 +18,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ class Census:
     """
 
     names: tuple[str, ...]
-    sources: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.int32]
     trains: npt.NDArray[np.bool_]
     passed: dict[str, int]
     rejections: tuple[Rejection, ...]
@@ -47,13 +49,15 @@ class Plan:
     """What a mixture takes.
 
     ``copies`` says for each unit how often each of its rows is trained on, [rows]; ``held_out`` which are kept for
-    validation and test, [rows]. ``report`` is for the manifest: ``pools`` (of each what was asked, taken and missing,
-    and of which sources) and ``left_out``, the rows by source that no pool asks for.
+    validation and test, [rows]. ``rows`` and ``files`` count what was looked at. ``report`` is for the manifest:
+    ``pools`` (of each what was asked, taken and missing, and of which sources) and ``left_out``, the rows by source
+    that no pool asks for.
     """
 
     copies: list[npt.NDArray[np.uint16]]
     held_out: list[npt.NDArray[np.bool_]]
     rejections: tuple[Rejection, ...]
+    rows: int
     files: int
     report: dict[str, Any]
 
@@ -86,6 +90,7 @@ class Mixture:
     ) -> None:
         self.name = name
         self._categories = {name: tuple(sources) for name, sources in categories.items()}
+        self._known = tuple(dict.fromkeys(source for sources in self._categories.values() for source in sources))
         self._shares = dict(shares or {"+".join(self._categories): 1.0})
         self._rows = rows
         self._repeats = dict(repeats or {})
@@ -100,10 +105,8 @@ class Mixture:
             for name, number in numbers.items():
                 if number <= 0:
                     raise UserError(f"corpus.mixture.{key}.{name}={number}: use a number above 0")
-
-    @property
-    def _known(self) -> list[str]:
-        return [source for sources in self._categories.values() for source in sources]
+                if key == "repeats" and number != int(number):
+                    raise UserError(f"corpus.mixture.repeats.{name}={number}: use a whole number")
 
     def describe(self) -> dict[str, Any]:
         """What decides the draw: JSON values."""
@@ -130,12 +133,12 @@ class Mixture:
         copies = np.zeros(len(sources), np.uint16)
         pooled = np.zeros(len(names), np.bool_)
         pools = {}
-        for pool, share in self._shares.items():
+        for pool, share in zip(self._shares, self._rows_asked(), strict=True):
             of_pool = np.array([is_of(name, self._in_pool(pool)) for name in names], np.bool_)
             pooled |= of_pool
             rows = np.flatnonzero(trains & np.append(of_pool, False)[sources])
             there = np.repeat(rows, np.append(self._repeats_of(names), 0)[sources[rows]])
-            asked = len(there) if self._rows is None else self._asked(share)
+            asked = len(there) if share is None else share
             drawn = self._draw(pool, there, asked)
             np.add.at(copies, drawn, 1)
             pools[pool] = {
@@ -152,16 +155,18 @@ class Mixture:
         left_out = Counter({name: int((sources == code).sum()) for code, name in enumerate(names) if not pooled[code]})
         for census in censuses:
             left_out.update(census.passed)
+        rejections = tuple(rejection for census in censuses for rejection in census.rejections)
         return Plan(
-            copies=np.split(copies, ends[:-1]),
-            held_out=np.split(held_out, ends[:-1]),
-            rejections=tuple(rejection for census in censuses for rejection in census.rejections),
+            copies=np.split(copies, ends)[:-1],
+            held_out=np.split(held_out, ends)[:-1],
+            rejections=rejections,
+            rows=len(sources) - sum(rejection.lost_file for rejection in rejections),
             files=sum(census.files for census in censuses),
             report={"pools": pools, "left_out": dict(sorted(left_out.items()))},
         )
 
-    def _in_pool(self, pool: str) -> list[str]:
-        return [source for name in pool.split("+") for source in self._sources_of(name)]
+    def _in_pool(self, pool: str) -> tuple[str, ...]:
+        return tuple(source for name in pool.split("+") for source in self._sources_of(name))
 
     def _repeats_of(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
         times = np.ones(len(names), np.int64)
@@ -169,9 +174,13 @@ class Mixture:
             times[[is_of(name, self._sources_of(repeated)) for name in names]] = count
         return times
 
-    def _asked(self, share: float) -> int:
-        assert self._rows is not None
-        return round(self._rows * share / sum(self._shares.values()))
+    def _rows_asked(self) -> list[int] | list[None]:
+        """The rows of each pool, which add up to those of the mixture; None for all that there are."""
+        if self._rows is None:
+            return [None] * len(self._shares)
+        whole = sum(self._shares.values())
+        ends = [round(self._rows * end / whole) for end in accumulate(self._shares.values(), initial=0.0)]
+        return [end - start for start, end in pairwise(ends)]
 
     def _draw(self, pool: str, rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
         if count >= len(rows):
@@ -195,8 +204,9 @@ def _joined(
     )
 
 
-def is_of(source: str, names: Sequence[str]) -> bool:
-    """Whether the name of a row's source contains one of some names; see `Mixture`."""
+@lru_cache(maxsize=1 << 14)
+def is_of(source: str, names: tuple[str, ...]) -> bool:
+    """Whether the name of a row's source contains one of some names; see `Mixture`. Asked of every row."""
     return any(_plain(name) in _plain(source) for name in names)
 
 

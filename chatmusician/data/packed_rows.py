@@ -2,15 +2,12 @@
 
 How many rows there are and which shard holds which is known from the manifest's records, so that neither the first
 batch nor a resume waits for shards it does not read. A shard that a process opens for the first time is held against
-the checksum in its record. That reads it once, at 1.5 GB/s on the machine of ``experiments/README.md``: 3 ms for a
-shard of 4.6 MB, or 4 microseconds a row of 2,048 tokens. It is read and not hashed through the map, since a disk that
-fails is then an error and not the end of the process.
+the checksum in its record (`chatmusician.data.shard_columns`).
 
 At most ``open_shards`` stay mapped, those used last: a shard of 750 rows takes 24 KiB beside its map, and no file
 descriptor. Opening one again takes 0.3 ms, which rows in random order from more shards than that pay each.
 """
 
-import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from chatmusician.data.packing import padded_lengths
-from chatmusician.data.shards import ShardRecord, SplitManifest
-from chatmusician.errors import UserError
+from chatmusician.data.shard_columns import PREPARE_ANEW, ShardColumns, open_shard
+from chatmusician.data.shards import SplitManifest
 
 OPEN_SHARDS = 2048
 """Shards that stay mapped."""
@@ -47,24 +43,15 @@ class RowBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shard:
-    """The columns of a mapped shard of R rows."""
+    """A mapped shard, with the lengths that a batch of its rows takes."""
 
-    ids: npt.NDArray[Any]
-    """[R, T]"""
-    loss_mask: npt.NDArray[np.bool_]
-    """[R, T]"""
+    columns: ShardColumns
     lengths: npt.NDArray[np.int32]
     """As in `RowBatch`."""
-    offsets: npt.NDArray[np.int32]
-    """Documents before each row, and in all, [R + 1]."""
-    trained_tokens: npt.NDArray[np.uint32]
-    """[R]"""
-    trained_bytes: npt.NDArray[np.uint32]
-    """[R]"""
 
     def lengths_of(self, row: int) -> npt.NDArray[np.int32]:
         """The document lengths of a row, and its padding."""
-        first, last = self.offsets[row : row + 2].tolist()
+        first, last = self.columns.offsets[row : row + 2].tolist()
         return self.lengths[first + row : last + row + 1]  # a length of padding for each row before
 
 
@@ -88,7 +75,7 @@ class PackedRows:
         split: SplitManifest,
         *,
         seq_len: int,
-        remedy: str = "remove the folder to prepare it anew",
+        remedy: str = PREPARE_ANEW,
         open_shards: int = OPEN_SHARDS,
     ) -> None:
         self._directory = directory
@@ -120,7 +107,7 @@ class PackedRows:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         shard, offset = self._find(row)
-        return shard.ids[offset], shard.loss_mask[offset], shard.lengths_of(offset)[:-1].tolist()
+        return shard.columns.ids[offset], shard.columns.loss_mask[offset], shard.lengths_of(offset)[:-1].tolist()
 
     def read(self, rows: Sequence[int]) -> RowBatch:
         """Copies of the rows with the given numbers, which may be none."""
@@ -130,10 +117,10 @@ class PackedRows:
         trained_bytes = 0
         for place, row in enumerate(rows):
             shard, offset = self._find(row)
-            ids[place] = shard.ids[offset]
-            loss_mask[place] = shard.loss_mask[offset]
+            ids[place] = shard.columns.ids[offset]
+            loss_mask[place] = shard.columns.loss_mask[offset]
             lengths.append(shard.lengths_of(offset))
-            trained_bytes += int(shard.trained_bytes[offset])
+            trained_bytes += int(shard.columns.trained_bytes[offset])
         return RowBatch(ids=ids, loss_mask=loss_mask, lengths=np.concatenate(lengths), trained_bytes=trained_bytes)
 
     def trained_tokens(self, rows: npt.NDArray[np.int64]) -> int:
@@ -156,15 +143,16 @@ class PackedRows:
 
     def _open(self, index: int) -> _Shard:
         record = self._records[index]
-        path = self._directory / record.name
-        try:
-            if not self._verified[index]:
-                _verify(path, record)
-            shard = _map(path, seq_len=self._seq_len)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise UserError(f"shard {path} cannot be read ({reason}); {self._remedy}") from error
-        self._trained_tokens[self._starts[index] : self._starts[index + 1]] = shard.trained_tokens
+        columns = open_shard(
+            self._directory / record.name,
+            record,
+            seq_len=self._seq_len,
+            remedy=self._remedy,
+            verify=not self._verified[index],
+        )
+        lengths = padded_lengths(columns.lengths, columns.offsets, seq_len=self._seq_len)
+        shard = _Shard(columns=columns, lengths=lengths)
+        self._trained_tokens[self._starts[index] : self._starts[index + 1]] = columns.trained_tokens
         self._verified[index] = True
         self._shards[index] = shard
         if len(self._shards) > self._open_shards:
@@ -173,30 +161,3 @@ class PackedRows:
 
 
 _OF_PROCESS = ("_shards", "_verified", "_trained_tokens")
-
-
-def _verify(path: Path, record: ShardRecord) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != record.sha256:
-        raise ValueError(f"its sha256 is {found[:12]}.., not {record.sha256[:12]}.. as when it was written")
-
-
-def _map(path: Path, *, seq_len: int) -> _Shard:
-    with pa.memory_map(str(path)) as source:
-        columns = pa.ipc.open_stream(source).read_next_batch()
-    lengths = columns.column("lengths")
-    offsets = _numbers(lengths.offsets)
-    return _Shard(
-        ids=_numbers(columns.column("ids").values).reshape(-1, seq_len),
-        loss_mask=_numbers(columns.column("loss_mask").values).reshape(-1, seq_len).view(np.bool_),
-        lengths=padded_lengths(_numbers(lengths.values), offsets, seq_len=seq_len),
-        offsets=offsets,
-        trained_tokens=_numbers(columns.column("trained_tokens")),
-        trained_bytes=_numbers(columns.column("trained_bytes")),
-    )
-
-
-def _numbers(array: pa.Array) -> npt.NDArray[Any]:
-    """An array without nulls, not copied. pyarrow's ``to_numpy`` would import pandas: 0.2 s before the first batch."""
-    return np.frombuffer(array.buffers()[1], dtype=str(array.type), count=len(array))

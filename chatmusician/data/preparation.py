@@ -18,11 +18,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from chatmusician.data.documents import Document
 from chatmusician.data.engines import Engine, find_engine
-from chatmusician.data.packing import pack
+from chatmusician.data.prepared_settings import differing_settings, in_words, settings_as_kept
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
     MANIFEST,
@@ -31,12 +29,12 @@ from chatmusician.data.shards import (
     SplitManifest,
     load_manifest,
     write_bytes,
-    write_shard,
 )
-from chatmusician.data.tokenizers import describe, load_tokenizer, save_tokenizer, vocabulary_dtype
+from chatmusician.data.tokenizers import load_tokenizer, save_tokenizer, vocabulary_dtype
 from chatmusician.data.tokenizing import OVERLONG, DocumentTokenizer
-from chatmusician.data.unit_records import UNFINISHED, UnitRecord, read_held_out, write_held_out
-from chatmusician.data.units import SPLITS, Corpus, Unit, UnitCorpus, units_of
+from chatmusician.data.unit_packing import PackUnit
+from chatmusician.data.unit_records import UNFINISHED, UnitRecord, read_held_out
+from chatmusician.data.units import SPLITS, Corpus, UnitCorpus, units_of
 from chatmusician.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -109,13 +107,13 @@ def prepare(
     the folder has none.
 
     Raises:
-        UserError: the folder was prepared otherwise, cannot be written, the corpus has no document, or too much of it
-            was rejected.
+        UserError: there is no such engine, the folder was prepared otherwise or cannot be written, the corpus has no
+            document, or too much of it was rejected.
     """
+    run = find_engine(engine, workers=workers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            run = find_engine(engine, workers=workers)
             work = _Preparation(corpus, tokenizer, settings, directory, run, tuple(splits))
             return work.manifest(overwrite=overwrite)
     except OSError as error:
@@ -168,16 +166,17 @@ class _Preparation:
         }
         manifest = load_manifest(self.directory)
         if manifest is not None:
-            kept = _as_kept(asked, prepared_tokenizer(self.directory))
-            differences = list(differing_settings(manifest.settings, kept))
+            kept = settings_as_kept(asked, prepared_tokenizer(self.directory))
+            differences = in_words(list(differing_settings(manifest.settings, kept)))
             if not differences:
+                shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)  # of a run killed behind its last file
                 return manifest
             if not overwrite:
                 raise UserError(
-                    f"{self.directory} was prepared otherwise: {'; '.join(differences)}; choose another "
-                    "data.directory, or replace it with data.overwrite=true"
+                    f"{self.directory} was prepared otherwise: {differences}; choose another data.directory, or "
+                    "replace it with data.overwrite=true"
                 )
-            log.warning("preparing %s anew: %s", self.directory, "; ".join(differences))
+            log.warning("preparing %s anew: %s", self.directory, differences)
             (self.directory / MANIFEST).unlink()  # first, so that what is left behind is never taken for whole
         _discard_other_work(self.directory, asked)
         return self._prepared(asked)
@@ -206,13 +205,13 @@ class _Preparation:
             asked_for = split in self.splits
             splits[split] = self._held_out(split, units, pack_unit) if asked_for else SplitManifest(shards=())
         draw = self.corpus.draw() if isinstance(self.corpus, UnitCorpus) else {}
-        manifest = Manifest(settings=_as_kept(asked, tokenizer), splits=splits, draw=draw)
+        manifest = Manifest(settings=settings_as_kept(asked, tokenizer), splits=splits, draw=draw)
         manifest.save(directory)
         shutil.rmtree(directory / UNFINISHED)
         _report(manifest, quarantine)
         return manifest
 
-    def _train(self, pack_unit: "PackUnit", quarantine: Quarantine) -> tuple[SplitManifest, int]:
+    def _train(self, pack_unit: PackUnit, quarantine: Quarantine) -> tuple[SplitManifest, int]:
         """The training split, and the number of units."""
         (self.directory / "train").mkdir(exist_ok=True)
         units = units_of(self.corpus, window=self.settings.window, run=self.run)
@@ -226,7 +225,7 @@ class _Preparation:
             progress.report(number, record, quarantine)
         return SplitManifest(shards=tuple(shards)), number
 
-    def _held_out(self, split: str, units: int, pack_unit: "PackUnit") -> SplitManifest:
+    def _held_out(self, split: str, units: int, pack_unit: PackUnit) -> SplitManifest:
         """Pack what the units held out for a split, window by window."""
         folder = self.directory / split
         shutil.rmtree(folder, ignore_errors=True)
@@ -239,45 +238,6 @@ class _Preparation:
         while window := list(islice(documents, self.settings.window)):
             shards.append(pack_unit.write(window, folder / f"{len(shards):05d}.arrow"))
         return SplitManifest(shards=tuple(shards))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackUnit:
-    """Reads, tokenises and packs a unit and writes its shard, unless that is done; the task of an engine.
-
-    It holds no tokenizer of transformers, whose import would take a worker longer than 20 MB of text.
-    """
-
-    tokenize: DocumentTokenizer
-    dtype: np.dtype
-    directory: Path
-    packs_training: bool = True
-
-    def __call__(self, job: tuple[int, Unit]) -> UnitRecord:
-        """Do the unit of a number; its record."""
-        number, unit = job
-        path = self.directory / "train" / f"{number:05d}.arrow"
-        if (record := UnitRecord.load(self.directory, number)) is not None and record.is_whole(path):
-            return record
-        reading = unit.read()
-        training = [document for split, document in reading.documents if split == "train" and self.packs_training]
-        held_out = [(split, document) for split, document in reading.documents if split != "train"]
-        record = UnitRecord(
-            shard=self.write(training, path) if training else None,
-            held_out=write_held_out(self.directory, number, held_out),
-            rejections=tuple(reading.rejections),
-            rows=reading.rows,
-            files=reading.files,
-        )
-        record.save(self.directory, number)
-        return record
-
-    def write(self, documents: Sequence[Document], path: Path) -> ShardRecord:
-        """Pack documents into a shard."""
-        tokens, fates = self.tokenize(documents)
-        window = pack(tokens, seq_len=self.tokenize.seq_len, pad_id=self.tokenize.pad_id)
-        texts = [document.source for document in documents]
-        return write_shard(window, path, dtype=self.dtype, texts=texts, fates=fates)
 
 
 class _Progress:
@@ -314,23 +274,8 @@ def _report(manifest: Manifest, quarantine: Quarantine) -> None:
         log.warning("%d parts of the corpus were left out; see %s", quarantine.rejected, quarantine.path)
 
 
-def _as_kept(asked: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-    """The settings as a manifest has them: with what a trained tokenizer turned out to be, as JSON gives it."""
-    kept: dict[str, Any] = json.loads(json.dumps({**asked, "tokenizer": {**describe(tokenizer), **asked["tokenizer"]}}))
-    return kept
-
-
-def differing_settings(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """What differs between the settings of a prepared folder and those asked for, a setting with both values each."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            yield from differing_settings(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
-    elif found != wanted:
-        yield f"{path} is {found!r} there and {wanted!r} here"
-
-
 def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
-    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same."""
+    """Keep tokenizer, records and shards of an interrupted run only if it was asked for the same, and no half file."""
     marker = directory / UNFINISHED / "asked.json"
     content = json.dumps(asked, indent=1, sort_keys=True).encode()
     if not marker.exists() or marker.read_bytes() != content:
@@ -338,6 +283,11 @@ def _discard_other_work(directory: Path, asked: dict[str, Any]) -> None:
             shutil.rmtree(directory / name, ignore_errors=True)
         (directory / UNFINISHED).mkdir()
         write_bytes(marker, content)
+    for partial in list(directory.rglob("*.partial")):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
 
 
 def prepared_tokenizer(directory: Path) -> Any:

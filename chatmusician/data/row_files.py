@@ -16,7 +16,7 @@ from typing import Any
 
 from chatmusician.data.json_lines import COMPRESSIONS, line_runs
 from chatmusician.data.parquet_rows import parquet_runs, table_rows
-from chatmusician.data.raw_rows import GivenRows, RowRun, first_line, is_remote, open_file, unreadable
+from chatmusician.data.raw_rows import GivenRows, RowRun, first_line, is_remote, open_file, out_of_reach, unreadable
 from chatmusician.errors import UserError
 
 _LINES = (".jsonl", ".ndjson", ".json")
@@ -54,12 +54,13 @@ class RowFiles:
         """The files, in order.
 
         Raises:
-            UserError: there is none, or the dataset cannot be found.
+            UserError: there is none, or the dataset or its split cannot be found.
         """
         if (self.path is None) == (not self.files):
             raise UserError(f"corpus.path={self.path!r} and corpus.files={list(self.files)}: give one of the two")
         if self.path is not None:
-            return (self.path,) if self._is_streamed_whole else tuple(map(str, self._data_files[self.split]))
+            files = self._data_files
+            return (self.path,) if self._is_streamed_whole else files
         return tuple(name for pattern in self.files for name in _expand(pattern))
 
     @cached_property
@@ -74,13 +75,14 @@ class RowFiles:
                 f"corpus.path={self.path!r} cannot be read ({first_line(error)}); give a Hub id, or path=null and files"
             ) from error
 
-    @property
-    def _data_files(self) -> dict[str, Any]:
+    @cached_property
+    def _data_files(self) -> tuple[str, ...]:
+        """The files of the split of the dataset at ``path``."""
         files = {str(split): names for split, names in (self._builder.config.data_files or {}).items()}
         if self.split not in files:
             there = ", ".join(files) or "none"
             raise UserError(f"corpus.path={self.path!r} has no split {self.split!r}; it has {there}")
-        return files
+        return tuple(map(str, files[self.split]))
 
     @property
     def _is_streamed_whole(self) -> bool:
@@ -89,9 +91,8 @@ class RowFiles:
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, size and content of each file, as far as they can be told without reading all of it."""
-        if self.path is not None and self._is_streamed_whole:
-            return [{"name": self.path, "content": self._builder.hash}]
-        return [_fingerprint(name) for name in self.names]
+        names = self.names
+        return [_fingerprint(name) for name in (names if self.path is None else self._data_files)]
 
     def runs(self, columns: Sequence[str]) -> Iterator[RowRun]:
         """All files in runs. ``columns`` are the ones that are read, where the format lets others be left out."""
@@ -117,11 +118,14 @@ class RowFiles:
             for table in stream.iter(batch_size=1000):
                 step = max(1, len(table) * self.unit_bytes // max(1, table.nbytes))
                 for start in range(0, len(table), step):
-                    rows = tuple(table_rows(table.slice(start, step), first_line=line))
+                    part = table.slice(start, step)
+                    rows = tuple(table_rows(part, first_line=line, max_row_bytes=self.max_row_bytes))
                     yield GivenRows(file=name, begins_file=line == 1, given=rows)
                     line += len(rows)
-        except Exception as error:  # noqa: BLE001 -- whatever a reader of any format raises is about the file
-            yield unreadable(name, error, line=line - 1, begins_file=line == 1)
+            if line == 1:
+                raise ValueError("an empty file")
+        except Exception as error:  # noqa: BLE001 -- what it says of the file is told apart in `unreadable`
+            yield unreadable(name, error, line=line if line > 1 else 0, begins_file=line == 1)
 
 
 def _expand(pattern: str) -> list[str]:
@@ -129,16 +133,18 @@ def _expand(pattern: str) -> list[str]:
     if is_remote(pattern):
         if not any(character in pattern for character in "*?["):
             return [pattern]
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(pattern)
-        names = [system.unstrip_protocol(name) for name in sorted(system.glob(path))]
+        system, path = _remote(pattern)
+        try:
+            names = [system.unstrip_protocol(name) for name in sorted(system.glob(path))]
+        except Exception as error:
+            raise out_of_reach(pattern, error) from error
     elif Path(pattern).is_dir():
-        names = [str(file) for file in sorted(Path(pattern).rglob("*")) if file.name.endswith(SUFFIXES)]
+        found = sorted(Path(pattern).rglob("*"))
+        names = [str(file) for file in found if file.name.endswith(SUFFIXES) and file.is_file()]
     elif Path(pattern).is_file():
         names = [pattern]
     else:
-        names = sorted(glob(pattern, recursive=True))  # noqa: PTH207 -- absolute patterns too
+        names = [name for name in sorted(glob(pattern, recursive=True)) if Path(name).is_file()]  # noqa: PTH207 -- absolute patterns too
     if not names:
         raise UserError(
             f"corpus.files={pattern!r}: there is no such file; folders are searched for {', '.join(SUFFIXES)}"
@@ -150,13 +156,11 @@ def _fingerprint(name: str) -> dict[str, Any]:
     """What a file is known by: its name and size, and a hash of samples of it, or what the remote system says of it."""
     digest = hashlib.sha256()
     if is_remote(name):
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(name)
+        system, path = _remote(name)
         try:
             return {"name": name, "size": system.size(path), "content": str(system.ukey(path))[:16]}
         except Exception as error:
-            raise UserError(f"{name} cannot be read ({first_line(error)})") from error
+            raise out_of_reach(name, error) from error
     try:
         size = Path(name).stat().st_size
         with Path(name).open("rb") as file:
@@ -164,8 +168,21 @@ def _fingerprint(name: str) -> dict[str, Any]:
                 file.seek(max(0, size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE_BYTES))
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({error.strerror or error})") from error
+        raise out_of_reach(name, error) from error
     return {"name": Path(name).name, "size": size, "content": digest.hexdigest()[:16]}
+
+
+def _remote(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UserError(
+            f"corpus.files={url!r} cannot be opened ({first_line(error)}); use a file that can be"
+        ) from error
+    return system, path
 
 
 def _is_array(name: str) -> bool:
@@ -174,15 +191,15 @@ def _is_array(name: str) -> bool:
         return False
     try:
         with open_file(name) as file:
-            return file.read(4096).lstrip().startswith(b"[")
-    except OSError:
-        return False
+            return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    except Exception as error:
+        raise out_of_reach(name, error) from error
 
 
 def _format(name: str) -> str:
     """What ``datasets`` calls the format of a file that is read through it."""
     suffix = Path(name).suffix
     if suffix not in _FORMATS:
-        known = ", ".join((*SUFFIXES, *_FORMATS))
+        known = ", ".join(dict.fromkeys((*SUFFIXES, *_FORMATS)))
         raise UserError(f"corpus.files={name!r}: rows are not read from {suffix or 'such files'}; use one of {known}")
     return _FORMATS[suffix]

@@ -34,31 +34,32 @@ class RowReader:
             return Rejection(file=file, line=row.line, reason=row.reason, lost_file=row.lost_file)
         try:
             source = source_of(row.values, self.source) if self.source else file.rsplit("/", 1)[-1]
+            _octets(source, "name of the source")
             if self.keep and not is_of(source, self.keep):
                 return "", plain_document("", source=source)
             if self.mixture is not None and not self.mixture.knows(source):
                 raise ValueError(f"source {source!r} is in no category of the mixture")
             text, trained = self.columns.read(row.values)
-            _check_characters(text)
+            octets = _octets(text, "text")
         except ValueError as error:
             return Rejection(file=file, line=row.line, reason=str(error))
-        return self._split(text), Document(text=text, trained=trained, source=source, origin=f"{file}:{row.line}")
+        return self._split(octets), Document(text=text, trained=trained, source=source, origin=f"{file}:{row.line}")
 
-    def _split(self, text: str) -> str:
+    def _split(self, text: bytes) -> str:
         key = self.seed.to_bytes(8, "little", signed=True)
-        share = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest()) / 2**64
+        share = int.from_bytes(hashlib.blake2b(text, digest_size=8, key=key).digest()) / 2**64
         if share < self.held_out:
             return "validation"
         return "test" if share < 2 * self.held_out else "train"
 
 
-def _check_characters(text: str) -> None:
+def _octets(text: str, what: str) -> bytes:
     if "\0" in text:
-        raise ValueError("a NUL character in the text")
+        raise ValueError(f"a NUL character in the {what}")
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError("half of a surrogate pair in the text") from error
+        raise ValueError(f"half of a surrogate pair in the {what}") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,9 +75,10 @@ class RowUnit:
         documents: list[tuple[str, Document]] = []
         rejections: list[Rejection] = []
         rows = 0
-        for rows, raw in enumerate(self.run.rows(), start=1):
-            if self.taken is not None and not self.taken[rows - 1]:
+        for place, raw in enumerate(self.run.rows()):
+            if self.taken is not None and not self.taken[place]:
                 continue
+            rows += not raw.lost_file
             found = self.reader.read(raw, self.run.file)
             if isinstance(found, Rejection):
                 rejections.append(found)

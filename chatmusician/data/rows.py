@@ -171,7 +171,7 @@ class RowCorpus:
         if self._plan is None:
             self._plan = mixture.plan(list(run(_census, self._all_units())))
         plan = self._plan
-        yield CountedRows(rejections=plan.rejections, rows=sum(map(len, plan.copies)), files=plan.files)
+        yield CountedRows(rejections=plan.rejections, rows=plan.rows, files=plan.files)
         for copy in range(max((int(copies.max()) for copies in plan.copies if len(copies)), default=0)):
             for unit, copies, held_out in zip(self._all_units(), plan.copies, plan.held_out, strict=True):
                 taken = (copies > copy) | (held_out if copy == 0 else False)

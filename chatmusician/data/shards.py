@@ -22,6 +22,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -118,21 +119,25 @@ def load_manifest(directory: Path) -> Manifest | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    """Write JSON atomically. Half a surrogate pair, in the name of a file, is an escape as JSON has it."""
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
-    """Write a file under a temporary name, flush it to disk and rename it: it is never seen half-written."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a file under a temporary name, flush it to disk and rename it: it is never seen half-written.
+
+    Nor is it if a process that is about to end, or is taken for dead on a cluster, writes the same file.
+    """
+    partial = path.with_name(f"{path.name}.{token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def write_shard(

@@ -35,6 +35,7 @@ class StreamingDataModule(PackedDataModule):
 
     Args:
         held_out_units: how many units at the beginning of the corpus give validation and test their documents.
+        prepare_workers, engine: the processes that read what is held out, before training.
         loader_workers: processes of each rank that read, tokenise and pack; 0 does it in the training process.
         directory: keeps the tokenizer and what is held out.
         corpus, tokenizer, seq_len, global_batch, micro_batch, seed, overlong, bos, eos, window, overwrite: see
@@ -59,6 +60,8 @@ class StreamingDataModule(PackedDataModule):
         eos: bool = False,
         window: int = 4096,
         held_out_units: int = 16,
+        prepare_workers: int = 1,
+        engine: str = "local",
         loader_workers: int = 1,
         overwrite: bool = False,
     ) -> None:
@@ -74,6 +77,8 @@ class StreamingDataModule(PackedDataModule):
             bos=bos,
             eos=eos,
             window=window,
+            prepare_workers=prepare_workers,
+            engine=engine,
             loader_workers=loader_workers,
             overwrite=overwrite,
         )
@@ -98,6 +103,8 @@ class StreamingDataModule(PackedDataModule):
             tokenizer=self.tokenizer_source,
             settings=self.settings,
             directory=self.directory,
+            workers=self.prepare_workers,
+            engine=self.engine,
             overwrite=self.overwrite,
             splits=("validation", "test"),
         )

@@ -6,6 +6,9 @@ that a token of a laid-out tune never reaches over a beat, and bars can be count
 """
 
 import hashlib
+import os
+import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,10 +92,23 @@ class TrainedTokenizer:
 
 
 def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """Write a tokenizer under a temporary name and rename it: the folder is whole or not there."""
+    """Write a tokenizer under a temporary name and rename it: the folder is whole or not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     partial = folder.with_name(folder.name + ".partial")
-    tokenizer.save_pretrained(partial)
-    partial.replace(folder)
+    try:
+        tokenizer.save_pretrained(partial)
+        partial.replace(folder)
+    except Exception as error:
+        # What the library's own code cannot write it says in words alone: "File too large (os error 27)".
+        number = re.search(r"\(os error (\d+)\)$", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def train_bpe(texts: Iterable[str], *, vocab_size: int) -> "PreTrainedTokenizerBase":

@@ -47,12 +47,14 @@ class UnitRecord:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def is_whole(self, path: Path) -> bool:
-        """Whether the shard that it tells of is at ``path`` as it was written."""
+    def is_whole(self, directory: Path, number: int) -> bool:
+        """Whether the shard of the unit is there as it was written, and what it held out is there too."""
+        if self.held_out and not _path(directory, number).with_suffix(".jsonl").exists():
+            return False
         if self.shard is None:
             return True
         try:
-            content = path.read_bytes()
+            content = (directory / "train" / self.shard.name).read_bytes()
         except OSError:
             return False
         return hashlib.sha256(content).hexdigest() == self.shard.sha256

@@ -24,7 +24,10 @@ Run = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """A part of the corpus that could not become a document. ``lost_file``: a whole file, or the rest of one."""
+    """A part of the corpus that could not become a document. ``lost_file``: a whole file, or the rest of one.
+
+    ``line`` is 0 where no line of the file could be read.
+    """
 
     file: str
     line: int
@@ -36,7 +39,8 @@ class Rejection:
 class Reading:
     """What a unit holds: its documents, each with its split, and what was rejected.
 
-    ``rows`` counts the rows that were looked at, ``files`` the files that begin in the unit.
+    ``rows`` counts the rows that were looked at, those of files that were lost not among them, ``files`` the files
+    that begin in the unit.
     """
 
     documents: Sequence[tuple[str, Document]]

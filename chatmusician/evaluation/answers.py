@@ -12,9 +12,9 @@ import torch
 from torchmetrics import Metric
 
 from chatmusician.data.folk import melody_of
-from chatmusician.evaluation.events import Event, events, sounding
 from chatmusician.evaluation.requirements import Requirements
 from chatmusician.music.checks import TuneCheck, check_tune
+from chatmusician.music.events import Event, events, sounding
 from chatmusician.music.extraction import extract_tune
 from chatmusician.music.form import form_letters
 from chatmusician.music.lexer import Kind

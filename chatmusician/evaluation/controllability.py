@@ -9,11 +9,12 @@ requirement is met, every term is missing, and a distance is the length of all t
 """
 
 from collections.abc import Hashable
+from fractions import Fraction
 from itertools import groupby
 
 from chatmusician.evaluation.answers import AnswerMean, TuneAnswer
-from chatmusician.evaluation.events import Event
 from chatmusician.evaluation.sequences import common_subsequence, contains, edit_distance
+from chatmusician.music.events import Event
 from chatmusician.music.form import terms_of_letters
 from chatmusician.music.lexer import Kind
 from chatmusician.music.tunes import Tune
@@ -171,6 +172,20 @@ class ChordsAdded(AnswerMean):
     def value(self, answer: TuneAnswer) -> float | None:
         """1 if there is a chord symbol, else 0."""
         return None if answer.requirements.score is None else float(bool(answer.chords))
+
+
+class VoicesTogether(AnswerMean):
+    """Share of tunes with as many voices as asked for, all of them equally long, repeats not unfolded."""
+
+    def value(self, answer: TuneAnswer) -> float | None:
+        """1 if the voices are all there and end together, else 0."""
+        asked = answer.requirements.voices
+        if asked is None:
+            return None
+        lengths: dict[str, Fraction] = {}
+        for event in answer.events:
+            lengths[event.voice] = lengths.get(event.voice, Fraction(0)) + event.length
+        return float(len(lengths) == asked and len(set(lengths.values())) == 1)
 
 
 _MELODY = frozenset({Kind.NOTE, Kind.REST, Kind.CHORD, Kind.TUPLET, Kind.BROKEN, Kind.TIE, Kind.BAR, Kind.ENDING})

@@ -16,7 +16,7 @@ import torch
 from torchmetrics import Metric
 
 from chatmusician.evaluation.answers import TuneAnswer
-from chatmusician.evaluation.events import Event, melodic_intervals
+from chatmusician.music.events import Event, melodic_intervals
 
 WIDEST = 12
 """Semitones of the widest interval with a bin of its own, up and down; wider ones are counted with it."""
@@ -36,7 +36,7 @@ class _DistanceFromReal(Metric):
     counts: torch.Tensor
 
     def __init__(self, *, reference: Iterable[Sequence[Event]], **kwargs: Any) -> None:
-        """``reference`` holds the sounding notes of each real tune (`chatmusician.evaluation.events.sounding`)."""
+        """``reference`` holds the sounding notes of each real tune (`chatmusician.music.events.sounding`)."""
         super().__init__(**kwargs)
         self.reference = sum((self.histogram(sounds) for sounds in reference), start=self.histogram(()))  # [B]
         self.add_state("counts", default=self.histogram(()), dist_reduce_fx="sum")  # [B]

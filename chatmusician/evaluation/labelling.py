@@ -1,4 +1,4 @@
-"""Answers to questions about a tune (its motifs, its form), held against the label that the tune itself gives.
+"""Answers to questions about a tune (its motifs, its form, its key), held against the label that it has.
 
 Answers are compared as text, without the space around them. An empty answer is wrong, and as far from the right one as
 that is long. Answers to questions that ask for a tune are left out.

@@ -6,15 +6,17 @@ its own settings, which `describe` tells, so that a finished part need not be do
 
 import hashlib
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from chatmusician.data.folk import FolkTasks, FolkTunes
+from chatmusician.data.folk import FolkTunes
 from chatmusician.data.instructions import Example
 from chatmusician.evaluation.intervals import bootstrap_mean, bootstrap_ratio
 from chatmusician.evaluation.likelihood import document_bits
 from chatmusician.evaluation.results import Measured, PartResult, measured
-from chatmusician.evaluation.sampling import sample_examples
+from chatmusician.evaluation.sampling import QuestionSource, sample_examples
 from chatmusician.evaluation.tune_metrics import Figure, TuneMetrics, measure_examples
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Generator
@@ -58,7 +60,7 @@ class ComposedTunes:
         seed: of the draw.
     """
 
-    tasks: FolkTasks
+    tasks: QuestionSource
     tunes: FolkTunes
     decoding: Decoding
     split: str = "validation"
@@ -82,11 +84,9 @@ class ComposedTunes:
             if done % 50 == 0:
                 log.info("%d of %d answers generated", done, len(examples))
         for example, text in zip(examples, answers, strict=True):
-            metrics.update(question=example.question, task=example.task, answer=text)
+            metrics.update(question=example.question, task=example.task, answer=text, expected=example.answer)
         real = measure_examples(reference, examples)
-        records = [
-            {"id": identify(example), **record} for example, record in zip(examples, metrics.records, strict=True)
-        ]
+        records = [{"id": id_, **record} for id_, record in zip(identify(examples), metrics.records, strict=True)]
         figures = {key: _with_interval(figure, real.get(key)) for key, figure in metrics.compute().items()}
         composed = [record for record in records if "bars" in record]
         if "bar_rate" in figures:
@@ -104,9 +104,15 @@ class ComposedTunes:
         )
 
 
-def identify(example: Example) -> str:
-    """The same for the same question, in whatever evaluation."""
-    return f"{example.task}/{hashlib.sha256(example.question.encode()).hexdigest()[:12]}"
+def identify(examples: Iterable[Example]) -> list[str]:
+    """An id for each question, the same in whatever evaluation; one that is asked again gets ``/2`` behind it."""
+    ids: list[str] = []
+    asked: Counter[str] = Counter()
+    for example in examples:
+        id_ = f"{example.task}/{hashlib.sha256(example.question.encode()).hexdigest()[:12]}"
+        asked[id_] += 1
+        ids.append(id_ if asked[id_] == 1 else f"{id_}/{asked[id_]}")
+    return ids
 
 
 def _with_interval(figure: Figure, real: Figure | None) -> Measured:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 
 from chatmusician.evaluation.answers import AnswerMean, TuneAnswer
-from chatmusician.evaluation.events import Event
+from chatmusician.music.events import Event
 from chatmusician.music.lexer import Kind
 
 

@@ -2,7 +2,7 @@
 
 Flow: question and task name -> `read_requirements` -> `Requirements` -> ``controllability`` and ``labelling``, which
 hold an answer against them. The questions are those of `chatmusician.data.instructions`, an instruction on the first
-line and the material below it; two tasks of the paper's Table 2, for which that module makes no rows, are read too::
+line and the material below it::
 
     task                        material
     text_to_score               Meter C / Key D / Note Length 1/8 / Rhythm reel, a line each
@@ -11,10 +11,16 @@ line and the material below it; two tasks of the paper's Table 2, for which that
     terms_and_motif_to_music    ['Binary', 'Sectional: Verse/Chorus'];X:1 / ... the same
     chords_to_music             'Dm', 'C', 'Dm'
     harmonisation               a tune without chord symbols
+    bach_style                  none
     motif_extraction            a tune
     form_extraction             a tune
+    key_identification          a tune without its key
+    meter_identification        a tune without its meter
+    rhythm_identification       a tune
 
-A rhythm such as ``reel`` is not held against the answer: nothing in a tune's notes decides it beyond doubt.
+A rhythm such as ``reel`` is not held against a tune that is to be one: nothing in its notes decides it beyond doubt.
+Labels of the extraction tasks are read from the tune in the question. What is to be identified is not in the question,
+by design, so the right answer has to be given with it.
 """
 
 import re
@@ -22,9 +28,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from chatmusician.data.instructions import TASKS, LabelledTune
+from chatmusician.data.instructions import TASKS
+from chatmusician.data.labelled_tunes import LabelledTune
+from chatmusician.data.questions import VOICES_OF_CHORALE
 from chatmusician.errors import UserError
-from chatmusician.evaluation.events import Event, events
+from chatmusician.music.events import Event, events
 from chatmusician.music.extraction import extract_tune
 from chatmusician.music.keys import Key, parse_key
 from chatmusician.music.tunes import AbcError, Meter, Tune, parse_meter, parse_tune, parse_unit_note_length
@@ -48,28 +56,42 @@ class Requirements:
     """Names of the chords, such as ``Dm``, in their order."""
     score: Tune | None = None
     """The tune to which chords are to be added."""
+    voices: int | None = None
+    """How many voices sound together."""
     solution: str | None = None
     """The one right answer to a question about a tune."""
 
 
 EXTRACTION_TASKS = ("motif_extraction", "form_extraction")
-"""Tasks whose answer is a label and not a tune."""
+"""Tasks whose answer is a label that the tune in the question gives."""
+IDENTIFICATION_TASKS = ("key_identification", "meter_identification", "rhythm_identification")
+"""Tasks whose answer is a label that has been taken out of the tune in the question."""
+LABEL_TASKS = EXTRACTION_TASKS + IDENTIFICATION_TASKS
+"""Tasks whose answer is not a tune."""
 
 _MOTIF_MATERIAL = re.compile(r"(?P<form>[^\n]+?);(?P<header>X:.*?\nK:[^\n]*)\n\[(?P<motifs>.*)\]", re.DOTALL)
 
 
-def read_requirements(task: str, question: str) -> Requirements:
+def read_requirements(task: str, question: str, *, expected: str | None = None) -> Requirements:
     """What a question of a task asks for.
 
+    Args:
+        task: its name.
+        question: instruction and material.
+        expected: the answer that the question was made with. Identification tasks need it, others go without.
+
     Raises:
-        UserError: there is no such task, or the question is not one of it.
+        UserError: there is no such task, the question is not one of it, or the expected answer is needed and missing.
     """
     if task not in _READERS:
         raise UserError(f"unknown task {task!r} to evaluate; use one of {', '.join(_READERS)}")
+    if task in IDENTIFICATION_TASKS and not expected:
+        raise UserError(f"the right answer to {question[:80]!r} of {task} is not in the question; give it as expected")
     try:
-        return _READERS[task](question.partition("\n")[2].strip())
+        asked = _READERS[task](question.partition("\n")[2].strip())
     except (ValueError, AbcError) as error:
         raise UserError(f"{question[:80]!r} is not a question of {task}: {error}") from error
+    return replace(asked, solution=expected) if task in IDENTIFICATION_TASKS else asked
 
 
 def _text_to_score(material: str) -> Requirements:
@@ -128,12 +150,21 @@ def _harmonisation(material: str) -> Requirements:
     return Requirements(score=parse_tune(_tune_text(material)))
 
 
+def _bach_style(_: str) -> Requirements:
+    return Requirements(voices=VOICES_OF_CHORALE)
+
+
+def _identification(material: str) -> Requirements:
+    _tune_text(material)
+    return Requirements()
+
+
 def _extraction(task: str) -> Callable[[str], Requirements]:
     def read(material: str) -> Requirements:
         built = TASKS[task].build(LabelledTune(_tune_text(material)))
         if built is None:
             raise ValueError("its tune has no such label")
-        return Requirements(solution=built[1])
+        return Requirements(solution=built.answer)
 
     return read
 
@@ -169,8 +200,10 @@ _READERS: dict[str, Callable[[str], Requirements]] = {
     "terms_and_motif_to_music": _terms_and_motif,
     "chords_to_music": _chords_to_music,
     "harmonisation": _harmonisation,
+    "bach_style": _bach_style,
     **{task: _extraction(task) for task in EXTRACTION_TASKS},
+    **dict.fromkeys(IDENTIFICATION_TASKS, _identification),
 }
 
-COMPOSITION_TASKS = tuple(task for task in _READERS if task not in EXTRACTION_TASKS)
+COMPOSITION_TASKS = tuple(task for task in _READERS if task not in LABEL_TASKS)
 """Tasks whose answer is a tune."""

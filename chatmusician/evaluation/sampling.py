@@ -1,13 +1,24 @@
 """Which questions are asked: a seeded sample of what is held out."""
 
 import random
+from collections.abc import Iterator
+from typing import Any, Protocol
 
-from chatmusician.data.folk import FolkTasks
 from chatmusician.data.instructions import Example
 from chatmusician.errors import UserError
 
 
-def sample_examples(tasks: FolkTasks, *, split: str, count: int, seed: int) -> list[Example]:
+class QuestionSource(Protocol):
+    """A corpus of instruction tasks, such as `chatmusician.data.folk.FolkTasks`."""
+
+    def describe(self) -> dict[str, Any]:
+        """The settings and content that decide its questions, as JSON values."""
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """The questions and answers of a split, always in the same order."""
+
+
+def sample_examples(tasks: QuestionSource, *, split: str, count: int, seed: int) -> list[Example]:
     """A seeded sample of the questions of a split.
 
     Raises:

@@ -21,13 +21,18 @@ from chatmusician.evaluation.acceptance import AcceptedByAbc2midi
 from chatmusician.evaluation.answers import AnswerMean, TuneAnswer, read_answer
 from chatmusician.evaluation.composition import BarRate, CopiedRate, ParseRate
 from chatmusician.evaluation.distributions import IntervalDistance, LengthDistance
-from chatmusician.evaluation.events import events, sounding
 from chatmusician.evaluation.labelling import LabelDistance, LabelExact
 from chatmusician.evaluation.lengths import BarsPerTune, BytesPerToken, NotesPerTune, TokensPerTune
 from chatmusician.evaluation.memorisation import MelodyIndex, Overlap, OverlapRate
 from chatmusician.evaluation.repetition import RepeatedBars, RepeatSigns
-from chatmusician.evaluation.requirements import COMPOSITION_TASKS, EXTRACTION_TASKS, read_requirements
+from chatmusician.evaluation.requirements import (
+    COMPOSITION_TASKS,
+    EXTRACTION_TASKS,
+    IDENTIFICATION_TASKS,
+    read_requirements,
+)
 from chatmusician.evaluation.tonality import EndsOnTonic, InKey, PitchClassEntropy
+from chatmusician.music.events import events, sounding
 from chatmusician.music.tunes import parse_tune
 
 
@@ -66,7 +71,9 @@ _OF_TASKS: Mapping[str, Mapping[str, Callable[[], AnswerMean]]] = {
         "melody_distance": control.MelodyDistance,
         "chords_added": control.ChordsAdded,
     },
+    "bach_style": {"voices_together": control.VoicesTogether},
     **{task: {"label_exact": LabelExact, "label_distance": LabelDistance} for task in EXTRACTION_TASKS},
+    **{task: {"label_exact": LabelExact} for task in IDENTIFICATION_TASKS},
 }
 
 
@@ -126,16 +133,17 @@ class TuneMetrics:
         rates = {"parse_rate": self._parse_rate, "bar_rate": self._bar_rate, "copied_rate": self._copied_rate}
         return {**rates, **self._means, **self._distances, **compression, **of_tasks}
 
-    def update(self, *, question: str, task: str, answer: str) -> dict[str, Any]:
+    def update(self, *, question: str, task: str, answer: str, expected: str | None = None) -> dict[str, Any]:
         """Measure an answer; its record: what was asked and answered, what was found, and its value of each mean.
 
+        ``expected`` is the answer that the question was made with; identification tasks need it.
         The record of an answer to a composition task has ``parses``, ``reason`` (why not, else None), ``bars`` and
         ``bars_right``; no record has a value that does not apply to its answer.
 
         Raises:
-            UserError: there is no such task, or the question is not one of it.
+            UserError: there is no such task, the question is not one of it, or the expected answer is missing.
         """
-        read = read_answer(answer, requirements=read_requirements(task, question))
+        read = read_answer(answer, requirements=read_requirements(task, question, expected=expected))
         record: dict[str, Any] = {"task": task, "question": question, "answer": answer}
         values: dict[str, float | None] = {}
         if task in COMPOSITION_TASKS:
@@ -192,7 +200,7 @@ def measure_examples(metrics: TuneMetrics, examples: Iterable[Example]) -> dict[
     Held-out real tunes, taken as the answers to their own questions, give what a model can at best be like.
     """
     for example in examples:
-        metrics.update(question=example.question, task=example.task, answer=example.answer)
+        metrics.update(question=example.question, task=example.task, answer=example.answer, expected=example.answer)
     return metrics.compute()
 
 

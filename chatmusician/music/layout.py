@@ -16,12 +16,12 @@ Lines have four bars, pickups not counted, and end with every double bar or repe
 (`chatmusician.music.beams`); bar lines stand between spaces, endings directly behind them (``|1``, ``:|2``).
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 from chatmusician.music.beams import beam
+from chatmusician.music.chord_symbols import names_chord
 from chatmusician.music.durations import is_border, measure
 from chatmusician.music.keys import parse_key
 from chatmusician.music.lexer import Kind, Token, read_field
@@ -30,8 +30,6 @@ from chatmusician.music.tunes import AbcError, Tune, parse_meter, parse_unit_not
 BARS_A_LINE = 4
 
 _KEPT = frozenset({Kind.NOTE, Kind.REST, Kind.CHORD, Kind.TUPLET, Kind.BROKEN, Kind.TIE})
-# A chord symbol names a chord; quotation marks around fingerings, dynamics and "Segno" are not chord symbols.
-_CHORD_NAME = re.compile(r'"[A-G][#b]?(?:m|min|maj|dim|aug|sus|\+|°)?(?:\d{1,2})?(?:/[A-G][#b]?)?"')
 _MODES = {"": "", "maj": "", "ion": "", "m": "m", "min": "m", "aeo": "m"}
 
 
@@ -126,7 +124,7 @@ def _sounds(tokens: Iterable[Token]) -> bool:
 
 def _kept(token: Token) -> Token | None:
     """A token as the layout keeps it: music as it is, a change of key, meter or unit as inline field; else None."""
-    if token.kind in _KEPT or (token.kind is Kind.CHORD_SYMBOL and _CHORD_NAME.fullmatch(token.text)):
+    if token.kind in _KEPT or names_chord(token):
         return token
     if token.kind not in (Kind.FIELD, Kind.INLINE_FIELD):
         return None

@@ -36,10 +36,24 @@ def find_abc2midi() -> Path:
     Raises:
         UserError: there is neither.
     """
-    bundled = package_directory("symusic") / "bin" / "abc2midi"
-    found = str(bundled) if bundled.is_file() else shutil.which("abc2midi")
+    return _find("abc2midi")
+
+
+@cache
+def find_midi2abc() -> Path:
+    """The midi2abc to run: the one in symusic's wheel, else the one on PATH.
+
+    Raises:
+        UserError: there is neither.
+    """
+    return _find("midi2abc")
+
+
+def _find(program: str) -> Path:
+    bundled = package_directory("symusic") / "bin" / program
+    found = str(bundled) if bundled.is_file() else shutil.which(program)
     if found is None:
-        raise UserError(f"no abc2midi at {bundled} nor on PATH; install the package abcmidi of your system")
+        raise UserError(f"no {program} at {bundled} nor on PATH; install the package abcmidi of your system")
     return Path(found)
 
 

@@ -31,7 +31,7 @@ MEMORY_BYTES = 2 * 1024**3
 FILE_BYTES = 128 * 1024**2
 """Size of each file a tool may write."""
 OUTPUT_BYTES = 64 * 1024
-"""How much of standard output, and of standard error, is kept; the rest is read and dropped."""
+"""How much of standard output, and of standard error, is kept unless more is asked for; the rest is dropped."""
 FILES_PRODUCED = 64
 """How many files a tool may leave behind."""
 
@@ -49,9 +49,9 @@ class ToolResult:
 
     exit_status: int
     stdout: bytes
-    """At most `OUTPUT_BYTES`."""
+    """At most ``output_bytes``."""
     stderr: bytes
-    """At most `OUTPUT_BYTES`."""
+    """At most ``output_bytes``."""
     files: Mapping[str, bytes]
     """Name to content of the regular files in the tool's directory that it was not given, links and folders aside."""
 
@@ -64,6 +64,7 @@ def run_tool(
     timeout_s: float = TIMEOUT_S,
     memory_bytes: int = MEMORY_BYTES,
     file_bytes: int = FILE_BYTES,
+    output_bytes: int = OUTPUT_BYTES,
 ) -> ToolResult:
     """Run a tool in a fresh directory that holds ``files`` and collect what it writes there.
 
@@ -92,7 +93,7 @@ def run_tool(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        stdout, stderr = _await_end(process, name=name, timeout_s=timeout_s)
+        stdout, stderr = _await_end(process, name=name, timeout_s=timeout_s, output_bytes=output_bytes)
         if process.returncode < 0:
             raise ToolError(_describe_signal(-process.returncode, name=name, limits=limits))
         produced = _collect(directory, given=files, name=name)
@@ -124,11 +125,13 @@ def _environment(directory: Path) -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(directory), "TMPDIR": str(directory), **kept}
 
 
-def _await_end(process: subprocess.Popen[bytes], *, name: str, timeout_s: float) -> tuple[bytes, bytes]:
+def _await_end(
+    process: subprocess.Popen[bytes], *, name: str, timeout_s: float, output_bytes: int
+) -> tuple[bytes, bytes]:
     """Standard output and error, bounded, once the process has ended; whatever goes wrong, its session is killed."""
     deadline = time.monotonic() + timeout_s
     try:
-        output = _read_output(process, deadline=deadline)
+        output = _read_output(process, deadline=deadline, output_bytes=output_bytes)
         process.wait(max(0.0, deadline - time.monotonic()))
     except (TimeoutError, subprocess.TimeoutExpired):
         raise ToolError(f"{name} took longer than {timeout_s:g} s and was stopped; shorten the tune") from None
@@ -142,8 +145,8 @@ def _await_end(process: subprocess.Popen[bytes], *, name: str, timeout_s: float)
     return output
 
 
-def _read_output(process: subprocess.Popen[bytes], *, deadline: float) -> tuple[bytes, bytes]:
-    """Read both streams to their ends, keeping `OUTPUT_BYTES` of each; TimeoutError past the deadline.
+def _read_output(process: subprocess.Popen[bytes], *, deadline: float, output_bytes: int) -> tuple[bytes, bytes]:
+    """Read both streams to their ends, keeping ``output_bytes`` of each; TimeoutError past the deadline.
 
     Not ``communicate``: it keeps everything, and a tool may print without end.
     """
@@ -160,7 +163,7 @@ def _read_output(process: subprocess.Popen[bytes], *, deadline: float) -> tuple[
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
                     selector.unregister(key.fd)
-                kept[key.fd] += chunk[: OUTPUT_BYTES - len(kept[key.fd])]
+                kept[key.fd] += chunk[: output_bytes - len(kept[key.fd])]
     stdout, stderr = kept.values()
     return bytes(stdout), bytes(stderr)
 

@@ -17,15 +17,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chatmusician.errors import UserError
+from chatmusician.music.chord_symbols import CHORD_NAME
 from chatmusician.music.keys import LETTERS, SEMITONES_OF, Key, alteration_of_name, parse_key, rewrite_key
 from chatmusician.music.lexer import Kind, Note, Token, read_field, rewrite_notes
 from chatmusician.music.pitches import BarAccidentals, follow, midi_pitch, notes_of
 from chatmusician.music.tunes import AbcError, Tune, parse_tune
-
-_CHORD_SYMBOL = re.compile(
-    r"([A-G][#b]?)((?:maj|min|dim|aug|sus|add|m|M|\+|-|o|°|[#b]?\d+|\(|\)|,)*)(?:/([A-Ga-g][#b]?))?"
-)
-
 
 _LINE_ENDS = re.compile(r"\r\n?")
 
@@ -290,7 +286,7 @@ def _moves_alone(key: Key, target: Key, step: _Interval) -> Callable[[str], str 
 @lru_cache(maxsize=4096)
 def _move_chord_symbol(text: str, step: _Interval) -> str:
     """A chord symbol in its quotation marks, moved; other words as they are."""
-    if (match := _CHORD_SYMBOL.fullmatch(text[1:-1])) is None:
+    if (match := CHORD_NAME.fullmatch(text[1:-1])) is None:
         return text
     bass = f"/{step.name(match[3])}" if match[3] else ""
     return f'"{step.name(match[1])}{match[2]}{bass}"'

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatmusician.data import chorales, folk
 from chatmusician.data.code_version import code_version, modules_of
-from chatmusician.data.folk import _RULES
 
 FIRST = '''"""What it does."""
 
@@ -47,12 +47,13 @@ def test_the_modules_of_a_package_are_all_of_them() -> None:
     assert code_version(found) != code_version(found[1:])
 
 
-def test_the_rules_of_the_folk_corpus_are_all_that_it_imports() -> None:
+@pytest.mark.parametrize("rules", [folk.RULES, chorales.RULES], ids=["folk", "chorales"])
+def test_the_rules_of_a_corpus_are_all_that_it_imports(rules: tuple[str, ...]) -> None:
     """Apart from what does not touch the text: errors, this hash, and the protocol of corpora."""
     apart = {"chatmusician.errors", "chatmusician.data.code_version", "chatmusician.data.units"}
-    for module in _RULES:
+    for module in rules:
         spec = find_spec(module)
         assert spec is not None and spec.origin is not None
         for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("chatmusician."):
-                assert node.module in {*_RULES, *apart}, f"{module} imports {node.module}"
+                assert node.module in {*rules, *apart}, f"{module} imports {node.module}"

@@ -1,11 +1,11 @@
 """What a prepared folder holds, on documents of which every byte is a token.
 
-The training split of `LOOKED_AT` fills rows of 8 tokens like this (a document is in capitals where it bears no loss)::
+The training split of the folder looked at fills rows of 16 tokens like this (in capitals: masked, without loss)::
 
-    row 0   0 1 2 3 4 5 6 7    the first piece of 0123456789
-    row 1   a b c d e x y z
-    row 2   a b c d e 7 8 9    the last piece shares its first token with the one before
-    row 3   M N o p . . . .
+    row 0   0 1 2 3 4 5 6 7 8 9 a b c d e f    the first piece of a document of 19 tokens
+    row 1   a b c d e f g h i j u v w x y z
+    row 2   a b c d e f g h i j u v w x y z
+    row 3   K L M N O P q r f g h i . . . .    the last piece shares its first token with the one before
 """
 
 from collections.abc import Iterator
@@ -13,29 +13,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prepared_folders import prepare_documents, rewrite_shard, with_sources, without_sources
+from prepared_folders import BYTES, prepare_documents
 
 from chatmusician.data.documents import Document, plain_document
-from chatmusician.data.inspection.figures import SourceFigures, hash_documents, quantile, shares_by_bin
+from chatmusician.data.inspection.figures import (
+    RepeatedDocument,
+    Repetition,
+    SourceFigures,
+    hash_documents,
+    quantile,
+    shares_by_bin,
+)
 from chatmusician.data.inspection.folder import PreparedFolder, Shard, open_folder
-from chatmusician.data.inspection.look import Look, look_at
-from chatmusician.data.inspection.quarantine import kind_of
-from chatmusician.data.inspection.repetition import Leaks, RepeatedDocument, Repeats
+from chatmusician.data.inspection.look import Look, kind_of, look_at
+from chatmusician.data.mirror import mirror_data
+from chatmusician.data.preparation import PackingSettings
+from chatmusician.data.shard_columns import ShardColumns
 from chatmusician.data.units import Rejection
 from chatmusician.errors import UserError
 
 TRAIN = [
-    plain_document("abcde", source="reels"),
-    plain_document("xyz", source="jigs"),
-    plain_document("abcde", source="reels"),
-    Document(text="mnop", trained=((2, 4),), source="jigs"),
-    plain_document("0123456789", source="reels"),
+    plain_document("abcdefghij", source="reels"),
+    plain_document("uvwxyz", source="jigs"),
+    plain_document("abcdefghij", source="reels"),
+    plain_document("uvwxyz", source="jigs"),
+    Document(text="klmnopqr", trained=((6, 8),), source="jigs"),
+    plain_document("0123456789abcdefghi", source="reels"),
     plain_document("", source="reels"),
     plain_document("", source="reels"),
 ]
-VALIDATION = [plain_document("xyz", source="jigs"), plain_document("qq", source="jigs")]
-SOURCES = ([1], [1, 0], [1, 1], [0])
-"""Of the documents of each row: jigs are 0 and reels 1."""
+VALIDATION = [
+    plain_document("abcdefghij", source="jigs"),
+    plain_document("uvwxyz", source="jigs"),
+    plain_document("qqqqqqqqq", source="jigs"),
+]
 
 
 def follow(shards: Iterator[Shard], *_: object) -> Iterator[Shard]:
@@ -50,9 +61,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Rejection(file="b/y z.abc", line=12, reason='y z.abc, line 14: "it\'s" means nothing'),
     ]
     splits = {"train": TRAIN, "validation": VALIDATION}
-    folder = prepare_documents(tmp_path_factory.mktemp("prepared"), splits, seq_len=8, rejected=rejected)
-    rewrite_shard(folder, "train", with_sources(*SOURCES))
-    return folder
+    return prepare_documents(tmp_path_factory.mktemp("prepared"), splits, seq_len=16, rejected=rejected)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +76,19 @@ def texts(folder: PreparedFolder, split: str) -> list[list[str]]:
 
 def test_rows_hold_the_documents(directory: Path) -> None:
     folder = open_folder(directory)
-    assert texts(folder, "train") == [["01234567"], ["abcde", "xyz"], ["abcde", "789"], ["mnop"]]
-    assert texts(folder, "validation") == [["xyz", "qq"]]
+    assert texts(folder, "train") == [
+        ["0123456789abcdef"],
+        ["abcdefghij", "uvwxyz"],
+        ["abcdefghij", "uvwxyz"],
+        ["klmnopqr", "fghi"],
+    ]
+    assert texts(folder, "validation") == [["abcdefghij", "uvwxyz"], ["qqqqqqqqq"]]
     rows = list(folder.rows("train", first=0, count=4))
     assert [row.padding for row in rows] == [0, 0, 0, 4]
-    last = rows[2].documents[1]
-    assert (last.where, last.start, last.source) == ("train row 2, document 2 of 2", 5, "reels")
-    assert rows[3].documents[0].loss_mask.tolist() == [False, False, True, True]
+    assert [document.source for document in rows[2].documents] == ["reels", "jigs"]
+    masked, last = rows[3].documents
+    assert masked.loss_mask.tolist() == [False] * 6 + [True, True]
+    assert (last.where, last.start, last.source) == ("train row 3, document 2 of 2", 8, "reels")
 
 
 @pytest.mark.parametrize(("first", "count", "rows"), [(0, 0, []), (0, 2, [0, 1]), (2, 1, [2]), (3, 5, [3])])
@@ -91,45 +106,77 @@ def test_rows_are_numbered_over_shards(tmp_path: Path) -> None:
         (2, "c"),
         (3, "d"),
     ]
-    assert rows[0].documents[0].source == "letters"  # the only one there is
+    assert rows[0].documents[0].source == "letters"
     look = look_at(folder, follow=follow)
     assert look.figures["train"].shard_documents.tolist() == [2, 2, 1]
     assert [look.document("train", number).row for number in range(5)] == [0, 1, 2, 3, 4]
 
 
+def counted(counts: dict[int, int]) -> list[int]:
+    return [counts.get(tokens, 0) for tokens in range(17)]
+
+
 def test_lengths_and_fill_are_counted(look: Look) -> None:
     train = look.figures["train"]
-    assert train.documents == 6
-    assert train.lengths.tolist() == [0, 0, 0, 2, 1, 2, 0, 0, 1]
-    assert train.fill.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 3]
-    assert look.figures["validation"].lengths.tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert train.documents == 7
+    assert train.lengths.tolist() == counted({4: 1, 6: 2, 8: 1, 10: 2, 16: 1})
+    assert train.fill.tolist() == counted({12: 1, 16: 3})
+    assert look.figures["validation"].lengths.tolist() == counted({6: 1, 9: 1, 10: 1})
     assert look.figures.keys() == {"train", "validation"}
 
 
 def test_sources_are_counted(look: Look) -> None:
     """The document in two pieces counts once; its first tokens and those of the others bear no loss."""
     assert look.sources["train"] == {
-        "reels": SourceFigures(documents=3, tokens=21, trained_tokens=4 + 4 + 7 + 2),
-        "jigs": SourceFigures(documents=2, tokens=7, trained_tokens=2 + 2),
+        "reels": SourceFigures(documents=3, tokens=40, trained_tokens=9 + 9 + 15 + 3),
+        "jigs": SourceFigures(documents=3, tokens=20, trained_tokens=5 + 5 + 2),
     }
     assert list(look.sources["train"]) == ["reels", "jigs"]
 
 
-def test_shards_that_do_not_say_the_sources(tmp_path: Path) -> None:
-    folder = prepare_documents(tmp_path, {"train": TRAIN}, seq_len=8)
-    rewrite_shard(folder, "train", without_sources)
-    look = look_at(open_folder(folder), follow=follow)
-    assert look.sources["train"]["reels"] == SourceFigures(documents=3, tokens=21, trained_tokens=None)
-    assert look.document("train", 0).source is None
-
-
 def test_repeated_and_leaked_documents_are_found(look: Look) -> None:
-    most = (RepeatedDocument(document=1, copies=2),)
-    assert look.repeats["train"] == Repeats(documents=6, distinct=5, tokens=5, most=most)
-    assert look.repeats["validation"] == Repeats(documents=2, distinct=2, tokens=0, most=())
-    assert look.leaks == {"validation": Leaks(documents=1, examples=((0, 2),))}
+    repeats = (RepeatedDocument(document=1, copies=2),)
+    assert look.repetition == {
+        "train": Repetition(documents=4, distinct=3, tokens=10, most=2, repeats=repeats, leaked=None, leaks=()),
+        "validation": Repetition(documents=2, distinct=2, tokens=0, most=1, repeats=(), leaked=1, leaks=((0, 1),)),
+    }
     assert look.document("train", 1).where == "train row 1, document 1 of 2"
-    assert look.document("train", 2).where == "train row 1, document 2 of 2"
+    assert look.document("train", 5).where == "train row 3, document 1 of 2"
+
+
+def test_documents_under_8_tokens_are_compared_apart(look: Look) -> None:
+    assert look.short_repetition == {
+        "train": Repetition(documents=3, distinct=2, tokens=6, most=2, repeats=(), leaked=None, leaks=()),
+        "validation": Repetition(documents=1, distinct=1, tokens=0, most=1, repeats=(), leaked=1, leaks=()),
+    }
+
+
+@pytest.mark.parametrize(("tokens", "repeated", "short"), [(7, 0, 1), (8, 1, 0)])
+def test_where_short_ends(tmp_path: Path, tokens: int, repeated: int, short: int) -> None:
+    documents = [plain_document("a" * tokens, source="a")] * 2
+    look = look_at(open_folder(prepare_documents(tmp_path, {"train": documents})), follow=follow)
+    assert (look.repetition["train"].repeated, look.short_repetition["train"].repeated) == (repeated, short)
+
+
+def test_the_most_repeated_documents_are_named_first(tmp_path: Path) -> None:
+    """Of equally many the longer one; 5 of them."""
+    texts = [letter * (8 + index) for index, letter in enumerate("abcdef")]
+    documents = [plain_document(text, source="a") for text in (*texts, *texts, texts[2])]
+    look = look_at(open_folder(prepare_documents(tmp_path, {"train": documents}, seq_len=16)), follow=follow)
+    found = look.repetition["train"]
+    assert (found.documents, found.distinct, found.most) == (13, 6, 3)
+    lengths = [(len(look.document("train", repeated.document).ids), repeated.copies) for repeated in found.repeats]
+    assert lengths == [(10, 3), (13, 2), (12, 2), (11, 2), (9, 2)]
+
+
+def test_a_folder_without_a_training_split(tmp_path: Path) -> None:
+    """As data=streaming prepares it: nothing can be compared with training documents."""
+    splits = {"train": TRAIN, "validation": [], "test": VALIDATION}
+    folder = open_folder(prepare_documents(tmp_path, splits, only=("validation", "test")))
+    assert folder.splits == ("test",)
+    look = look_at(folder, follow=follow)
+    assert look.repetition["test"].leaked is None
+    assert look.summary["train"]["rows"] == 0
 
 
 def test_what_is_cut_and_rejected_is_counted(look: Look) -> None:
@@ -152,20 +199,35 @@ def test_every_shard_is_followed(directory: Path) -> None:
     assert seen == [("train", 1, 0), ("validation", 1, 0)]
 
 
+def test_no_shard_stays_mapped(tmp_path: Path) -> None:
+    """When one is opened, only the one before may still be."""
+    prepare_documents(tmp_path, {"train": TRAIN}, window=1)
+    mapped = []
+
+    def count(shards: Iterator[Shard], *_: object) -> Iterator[Shard]:
+        for shard in shards:
+            mapped.append(Path("/proc/self/maps").read_text().count(f"{tmp_path}/train/"))
+            yield shard
+
+    look_at(open_folder(tmp_path), follow=count)
+    assert len(mapped) == 6
+    assert max(mapped) <= 2
+
+
 def test_only_documents_are_compared_and_not_what_follows_them() -> None:
     """Two rows of ids with a document of 2 tokens each: what stands behind it, padding or not, is no part of it."""
 
-    def shard(ids: list[list[int]], lengths: list[int], bounds: list[int]) -> Shard:
-        return Shard(
-            split="train",
-            first_row=0,
+    def shard(ids: list[list[int]], lengths: list[int], offsets: list[int]) -> Shard:
+        columns = ShardColumns(
             ids=np.array(ids, np.uint16),
-            loss_mask=np.zeros((len(ids), 4), np.uint8),
-            lengths=np.array(lengths),
-            bounds=np.array(bounds),
-            sources=None,
-            source_names=("a",),
+            loss_mask=np.zeros((len(ids), 4), np.bool_),
+            lengths=np.array(lengths, np.uint32),
+            sources=np.zeros(len(lengths), np.uint32),
+            offsets=np.array(offsets, np.int32),
+            trained_tokens=np.zeros(len(ids), np.uint32),
+            trained_bytes=np.zeros(len(ids), np.uint32),
         )
+        return Shard(split="train", first_row=0, columns=columns, source_names=("a",))
 
     padded = hash_documents(shard([[7, 8, 0, 0], [7, 8, 9, 9]], [2, 2, 2], [0, 1, 3]))
     assert padded[0] == padded[1] != padded[2]
@@ -173,31 +235,12 @@ def test_only_documents_are_compared_and_not_what_follows_them() -> None:
     assert longer[0] != padded[0]
 
 
-def broken(directory: Path, *, kind: str) -> Path:
-    shard = directory / "train" / "00000.arrow"
-    content = shard.read_bytes()
-    if kind == "cut":
-        shard.write_bytes(content[:-8])
-    elif kind == "empty":
-        shard.write_bytes(b"")
-    elif kind == "one bit":
-        shard.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    else:
-        shard.unlink()
-    return directory
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("cut", r"shard \S+/train/00000.arrow is damaged: its checksum is not the manifest's; remove the folder"),
-        ("empty", r"shard \S+/train/00000.arrow (is damaged|cannot be read).*; remove the folder"),
-        ("one bit", r"shard \S+/train/00000.arrow is damaged"),
-        ("missing", r"shard \S+/train/00000.arrow cannot be read \(.*No such file.*\); remove the folder"),
-    ],
-)
-def test_a_damaged_shard_is_named(tmp_path: Path, kind: str, message: str) -> None:
-    folder = open_folder(broken(prepare_documents(tmp_path, {"train": TRAIN}), kind=kind))
+@pytest.mark.parametrize("kept", [-8, None])
+def test_a_damaged_or_missing_shard_is_named(tmp_path: Path, kept: int | None) -> None:
+    folder = open_folder(prepare_documents(tmp_path, {"train": TRAIN}))
+    path = tmp_path / "train" / "00000.arrow"
+    path.unlink() if kept is None else path.write_bytes(path.read_bytes()[:kept])
+    message = r"^shard \S+/train/00000.arrow cannot be read \(.*\); remove the folder to prepare it anew$"
     with pytest.raises(UserError, match=message):
         look_at(folder, follow=follow)
     with pytest.raises(UserError, match=message):
@@ -227,6 +270,11 @@ def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
         open_folder(tmp_path)
 
 
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no rows in any split; prepare it with data=packed, or hold documents out"):
+        open_folder(prepare_documents(tmp_path, {"train": TRAIN}, only=("validation", "test")))
+
+
 def test_an_unfinished_folder_is_refused(tmp_path: Path) -> None:
     """As an interrupted run leaves it: an overlong document is an error, after the first shard was written."""
     documents = [plain_document("abc", source="a"), plain_document("a" * 99, source="a")]
@@ -251,14 +299,19 @@ def test_a_damaged_tokenizer_is_named(tmp_path: Path, content: str | None) -> No
         (b"[]\n", "quarantine.jsonl:1 is no rejection"),
         (b"{\n", "quarantine.jsonl:1 is no rejection"),
         (b"\xff\n", "quarantine.jsonl cannot be read"),
-        (None, "quarantine.jsonl cannot be read .*No such file"),
     ],
 )
-def test_a_damaged_quarantine_is_named(tmp_path: Path, line: bytes | None, message: str) -> None:
-    path = prepare_documents(tmp_path, {"train": TRAIN}) / "quarantine.jsonl"
-    path.unlink() if line is None else path.write_bytes(line)
+def test_a_damaged_quarantine_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    (prepare_documents(tmp_path, {"train": TRAIN}) / "quarantine.jsonl").write_bytes(line)
     with pytest.raises(UserError, match=message):
         look_at(open_folder(tmp_path), follow=follow)
+
+
+def test_a_mirror_has_no_quarantine(directory: Path, tmp_path: Path) -> None:
+    mirror_data(url=directory.as_uri(), directory=tmp_path, settings=PackingSettings(seq_len=16), tokenizer=BYTES)
+    look = look_at(open_folder(tmp_path), follow=follow)
+    assert look.rejected is None
+    assert look.figures["train"].documents == 7
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from prepared_folders import bytes_of
 from tiny_corpus import Texts, write_tunes
 
 from chatmusician.data.documents import Document
@@ -42,12 +42,6 @@ def folk(abc_file: Path, *, keys: int = 2) -> FolkTunes:
 
 def prepare_folk(abc_file: Path, directory: Path, *, workers: int = 1) -> Manifest:
     return prepare(corpus=folk(abc_file), tokenizer=TOKENIZER, settings=SETTINGS, directory=directory, workers=workers)
-
-
-def bytes_of(directory: Path) -> dict[str, str]:
-    """The hash of every file but the lock."""
-    files = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(directory)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +303,7 @@ def test_what_was_left_out_is_in_quarantine(tmp_path: Path) -> None:
     prepare_folk(path, tmp_path / "data")
     (record,) = map(json.loads, (tmp_path / "data" / "quarantine.jsonl").read_text().splitlines())
     assert record == {
-        "file": f"{path}/tunes.abc",
+        "file": str(path),
         "line": line,
         "reason": f"tunes.abc, line {line + 2}, column 5: '}}' closes grace notes that are not open",
     }

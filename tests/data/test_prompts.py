@@ -1,6 +1,14 @@
 import pytest
 
-from chatmusician.data.prompts import CHAT_TEMPLATE, Turn, clean_fields, format_answer, format_prompt, format_question
+from chatmusician.data.prompts import (
+    CHAT_TEMPLATE,
+    Turn,
+    answer_spans,
+    clean_fields,
+    format_answer,
+    format_prompt,
+    format_question,
+)
 from chatmusician.data.tokenizers import train_bpe
 
 CONVERSATION = "Human: Add chords. X:1 </s> Assistant: Done. </s> Human: Thanks. </s> Assistant: "
@@ -49,3 +57,34 @@ def test_the_jinja_template_writes_the_same() -> None:
         messages, chat_template=CHAT_TEMPLATE, tokenize=False, add_generation_prompt=True
     )
     assert text == CONVERSATION
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("Human: Hello. </s> Assistant: Hi. </s> ", ["Assistant: Hi. </s> "]),
+        (
+            "Human: A? </s> Assistant: B.\nC. </s> Human: D? </s> Assistant: E. </s> ",
+            ["Assistant: B.\nC. </s> ", "Assistant: E. </s> "],
+        ),
+        ("Human: A? </s> Assistant: B.", ["Assistant: B."]),  # the mark was left out
+        ("Human: A? </s> Assistant: B. </s>", ["Assistant: B. </s>"]),  # or its space
+        ("Human: A? </s> Assistant: B. </s> Assistant: C. </s> ", ["Assistant: B. </s> ", "Assistant: C. </s> "]),
+        ("Human: Is Assistant: a word? </s> Assistant: Yes. </s> ", ["Assistant: Yes. </s> "]),
+        ("Human: A? </s> Assistant: Say Assistant: B. </s> ", ["Assistant: Say Assistant: B. </s> "]),
+        ("Human: A? </s> Assistant:  </s> ", ["Assistant:  </s> "]),
+        ("Human: A? </s> Human: B? </s> Assistant: C 🎵. </s> ", ["Assistant: C 🎵. </s> "]),
+        ("Assistant: Hello. </s> Human: A? </s> ", []),  # no question before it
+        ("Human: A? </s> ", []),
+        ("A text about music.", []),
+        ("", []),
+    ],
+)
+def test_answers_are_found_in_a_text_in_the_template(text: str, answers: list[str]) -> None:
+    assert [text[start:end] for start, end in answer_spans(text)] == answers
+
+
+def test_what_is_formatted_is_found() -> None:
+    turns = [("Add chords.\nX:1", "Done."), ("Thanks.", "Human: you are welcome.")]
+    text = "".join(format_question(question) + format_answer(answer) for question, answer in turns)
+    assert [text[start:end] for start, end in answer_spans(text)] == [format_answer(answer) for _, answer in turns]

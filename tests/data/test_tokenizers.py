@@ -25,12 +25,6 @@ def tokenizer() -> PreTrainedTokenizerBase:
     return train_bpe([TUNE, f"Human: {QUESTION} </s> Assistant: {TUNE}"], vocab_size=320)
 
 
-@pytest.fixture(scope="module")
-def byte_tokenizer() -> PreTrainedTokenizerBase:
-    """One token a byte, so that pieces can be counted by hand."""
-    return train_bpe([""], vocab_size=259)
-
-
 @pytest.mark.parametrize("text", [TUNE, "é € 🎵\t\n\n  \\", "Human: a </s> b", ""])
 def test_any_text_comes_back(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text

@@ -11,6 +11,7 @@ FACTS = read_requirements("text_to_score", "Write.\nMeter C\nKey Ador\nNote Leng
 FORM = read_requirements("form_to_music", "Write.\nBinary, Sectional: Verse/Chorus")
 MOTIFS = read_requirements("letters_and_motif_to_music", "Write.\n'AB';X:1\nL:1/8\nM:4/4\nK:C\n['GA Bc2', '(3cde z c']")
 CHORDS = read_requirements("chords_to_music", "Write.\n'C', 'Am', 'G'")
+CHORALE = read_requirements("bach_style", "Compose a chorale.")
 HARMONY = read_requirements("harmonisation", f"Harmonise.\n{HEADER}{SCORE}\n")
 
 
@@ -92,6 +93,20 @@ def test_harmonisation(body: str, key: str, preserved: float, distance: float, a
     assert control.ChordsAdded().value(read) == added
 
 
+@pytest.mark.parametrize(
+    ("voices", "together"),
+    [
+        ("V:S\nc8 |\nV:A\nG8 |\nV:T\nE4 E4 |\nV:B\nC8 |", 1),
+        ("[V:S] c8 |\n[V:A] G8 |\n[V:T] E8 |\n[V:B] C8 |\n[V:S] c8 |\n[V:A] G8 |\n[V:T] E8 |\n[V:B] Z |", 1),
+        ("[V:S] c8 |\n[V:A] G8 |\n[V:T] E8 |\n[V:B] C7 |", 0),  # one voice ends early
+        ("[V:S] c8 |\n[V:A] G8 |\n[V:B] C8 |", 0),
+        ("c8 |", 0),
+    ],
+)
+def test_voices(voices: str, together: float) -> None:
+    assert control.VoicesTogether().value(answer(voices, asked=CHORALE)) == together
+
+
 EVERY_METRIC: list[tuple[type[AnswerMean], Requirements, float]] = [
     (control.KeyObeyed, FACTS, 0),
     (control.MeterObeyed, FACTS, 0),
@@ -107,6 +122,7 @@ EVERY_METRIC: list[tuple[type[AnswerMean], Requirements, float]] = [
     (control.MelodyPreserved, HARMONY, 0),
     (control.MelodyDistance, HARMONY, 11),  # 9 notes and 2 bar lines
     (control.ChordsAdded, HARMONY, 0),
+    (control.VoicesTogether, CHORALE, 0),
 ]
 
 

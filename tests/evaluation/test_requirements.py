@@ -3,11 +3,20 @@ from fractions import Fraction
 import pytest
 
 from chatmusician.data.folk import FolkTasks
-from chatmusician.data.instructions import TASKS, LabelledTune
+from chatmusician.data.instructions import TASKS
+from chatmusician.data.labelled_tunes import LabelledTune
 from chatmusician.errors import UserError
-from chatmusician.evaluation.requirements import COMPOSITION_TASKS, EXTRACTION_TASKS, Requirements, read_requirements
+from chatmusician.evaluation.requirements import (
+    COMPOSITION_TASKS,
+    IDENTIFICATION_TASKS,
+    LABEL_TASKS,
+    Requirements,
+    read_requirements,
+)
+from chatmusician.music.chord_symbols import chord_names, without_chords
 from chatmusician.music.keys import parse_key
 from chatmusician.music.layout import write_length
+from chatmusician.music.tunes import parse_tune
 
 TUNE = "X:1\nL:1/8\nM:4/4\nK:G\n|: G2BG dGBG | G2BG dGBd ::\nc2ec gcec | c2ec gcea :|\n"
 
@@ -86,13 +95,27 @@ def test_other_questions_are_refused(task: str, material: str, reason: str) -> N
         asked(task, material)
 
 
+def test_bach_style_asks_for_four_voices() -> None:
+    assert read_requirements("bach_style", "Set a chorale for choir.").voices == 4
+
+
+@pytest.mark.parametrize("task", IDENTIFICATION_TASKS)
+def test_what_is_to_be_identified_is_not_in_the_question(task: str) -> None:
+    question = f"What is it?\n{TUNE.replace('K:G', 'K:none')}"
+    assert read_requirements(task, question, expected="G").solution == "G"
+    with pytest.raises(UserError, match=f"the right answer to 'What is it.* of {task} is not in the question"):
+        read_requirements(task, question)
+    with pytest.raises(UserError, match=f"is not a question of {task}: it has no tune"):
+        read_requirements(task, "What is it?\nNo tune.", expected="G")
+
+
 def test_unknown_tasks_are_refused() -> None:
     with pytest.raises(UserError, match="unknown task 'dance' to evaluate; use one of text_to_score, "):
         asked("dance", "")
 
 
 def test_every_task_of_the_data_can_be_read() -> None:
-    assert set(TASKS) <= {*COMPOSITION_TASKS, *EXTRACTION_TASKS}
+    assert set(TASKS) == {*COMPOSITION_TASKS, *LABEL_TASKS}
 
 
 def test_questions_of_real_tunes_ask_for_what_the_tunes_are() -> None:
@@ -106,3 +129,16 @@ def test_questions_of_real_tunes_ask_for_what_the_tunes_are() -> None:
         if found.letters is not None:
             assert found.letters == label.letters
             assert len(found.motifs) == len(label.motifs)
+
+
+def test_chords_asked_for_are_those_of_the_answer() -> None:
+    tasks = ["chords_to_music", "harmonisation"]
+    for example in list(FolkTasks(tasks=tasks, collections=["miscFolk"], held_out=0.2).examples("validation"))[:40]:
+        found = read_requirements(example.task, example.question)
+        answer = parse_tune(example.answer)
+        if example.task == "chords_to_music":
+            assert found.chords == chord_names(answer)
+        else:
+            assert found.score is not None
+            assert not chord_names(found.score)
+            assert without_chords(answer).rstrip("\n") == found.score.body

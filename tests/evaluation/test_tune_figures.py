@@ -189,7 +189,7 @@ def test_damage_shows(
 
 
 def test_chords(make: Callable[[], TuneMetrics]) -> None:
-    """Chord tasks have no rows yet: a tune with chords, its own chords asked for, and then without them."""
+    """A tune with chords, its own chords asked for, and then without them."""
     score = "X:1\nL:1/8\nM:4/4\nK:C\ncdec A2G2 | E2G2 c4 |]\n"
     harmonised = score.replace("cdec", '"C"cdec').replace("E2", '"G7"E2')
     metrics = make()
@@ -201,6 +201,28 @@ def test_chords(make: Callable[[], TuneMetrics]) -> None:
     assert figures["chords_to_music/chords_distance"].per_item == (0, 2)
     assert figures["harmonisation/melody_preserved"].per_item == (1, 1)
     assert figures["harmonisation/chords_added"].per_item == (1, 0)
+
+
+def test_labels_that_are_not_in_the_question(make: Callable[[], TuneMetrics]) -> None:
+    metrics = make()
+    question = "Which key?\nX:1\nL:1/8\nM:4/4\nK:none\nG2 ^F2 G4 |]\n"
+    for answer in ("G", "Em"):
+        metrics.update(question=question, task="key_identification", answer=answer, expected="G")
+    assert metrics.compute()["key_identification/label_exact"].per_item == (1, 0)
+    with pytest.raises(UserError, match="give it as expected"):
+        metrics.update(question=question, task="key_identification", answer="G")
+
+
+def test_tasks_with_chords_and_labels_measure_their_own_answers(make: Callable[[], TuneMetrics]) -> None:
+    tasks = ("chords_to_music", "harmonisation", "key_identification", "meter_identification", "rhythm_identification")
+    corpus = FolkTasks(tasks=tasks, collections=["ryansMammoth"], held_out=0.02)
+    found = list(corpus.examples("validation"))
+    figures = measure_examples(make(), found)
+    for task in tasks:
+        of_task = {name.partition("/")[2]: figure for name, figure in figures.items() if name.startswith(task)}
+        assert {figure.count for figure in of_task.values()} == {sum(example.task == task for example in found)}
+        for name, figure in of_task.items():
+            assert figure.value == (0 if name.endswith("distance") else 1), (task, name)
 
 
 def test_records(make: Callable[[], TuneMetrics], examples: list[Example]) -> None:

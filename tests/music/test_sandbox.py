@@ -115,6 +115,12 @@ def test_output_is_read_to_its_end_but_kept_only_in_part() -> None:
     assert result.stderr == b"done"
 
 
+def test_more_output_is_kept_where_it_is_asked_for() -> None:
+    code = python("print('x' * 200_000, end='')")
+    assert len(run_tool(code, files={}, output_bytes=300_000).stdout) == 200_000
+    assert len(run_tool(code, files={}, output_bytes=100_000).stdout) == 100_000
+
+
 def test_links_and_folders_are_not_followed() -> None:
     code = "import os; os.symlink('/etc/hosts', 'link'); os.mkdir('folder'); open('folder/file', 'w').write('x')"
     assert run_tool(python(code), files={}).files == {}

@@ -1,18 +1,20 @@
-"""What a split holds, measured in one pass over its shards.
+"""What a split holds: figures of one pass over its shards, and how often its documents are there.
 
 What stays of a document are its length and a hash of 64 bits, 12 bytes: among 6 million documents that are all
 different, two share a hash with a chance of one in a million. Rows are counted by their fill.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from chatmusician.data.inspection.folder import Shard
-from chatmusician.data.shards import ShardRecord
+
+SHORT = 8
+"""Documents of fewer tokens are compared apart: they are mostly the ends of longer ones that were split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,7 @@ class SourceFigures:
     documents: int
     """Of the corpus: those of which something is in the rows. A document in pieces counts once."""
     tokens: int
-    trained_tokens: int | None
-    """None where the shards do not say which document is of which source."""
+    trained_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class SplitFigures:
     """Of each document's ids."""
     fill: npt.NDArray[np.int64]
     """Rows by their number of tokens that are not padding, [T + 1]."""
-    trained_tokens: dict[str, int] | None
-    """By source; None where the shards do not say which document is of which source."""
+    trained_tokens: Mapping[str, int]
+    """By source."""
     shard_documents: npt.NDArray[np.int64]
     """Documents in each shard that has rows."""
 
@@ -60,20 +61,19 @@ class SplitFigures:
 
 def measure(shards: Iterable[Shard], *, seq_len: int) -> SplitFigures:
     """Measure the shards of a split, holding one at a time."""
-    fill, trained, has_sources = np.zeros(seq_len + 1, np.int64), dict[str, int](), True
+    fill, trained = np.zeros(seq_len + 1, np.int64), dict[str, int]()
     tokens, hashes = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint64)]
     for shard in shards:
-        tokens.append(shard.lengths.astype(np.uint32))
+        tokens.append(shard.columns.lengths.copy())  # not a view, which would keep the shard mapped
         fill += np.bincount(shard.row_tokens, minlength=seq_len + 1)
         hashes.append(hash_documents(shard))
-        has_sources = has_sources and shard.sources is not None
         for source, count in trained_by_source(shard).items():
             trained[source] = trained.get(source, 0) + count
     return SplitFigures(
         tokens=np.concatenate(tokens),
         hashes=np.concatenate(hashes),
         fill=fill,
-        trained_tokens=trained if has_sources else None,
+        trained_tokens=trained,
         shard_documents=np.array([len(part) for part in hashes[1:]], np.int64),
     )
 
@@ -84,41 +84,89 @@ def hash_documents(shard: Shard) -> npt.NDArray[np.uint64]:
     A document takes one call. 7.9 ns a token for documents of 100 tokens; a multilinear hash of all tokens at once in
     numpy took 14.4.
     """
-    size = shard.ids.itemsize
-    content = shard.ids.reshape(-1).view(np.uint8).data
+    size = shard.columns.ids.itemsize
+    content = shard.columns.ids.reshape(-1).view(np.uint8).data
     starts = shard.starts * size
     digests = [
         hashlib.blake2b(content[start:end], digest_size=8).digest()
-        for start, end in zip(starts.tolist(), (starts + shard.lengths * size).tolist(), strict=True)
+        for start, end in zip(starts.tolist(), (starts + shard.columns.lengths * size).tolist(), strict=True)
     ]
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def trained_by_source(shard: Shard) -> dict[str, int]:
-    """Trained tokens by source; empty where the shard does not say which document is of which."""
-    if shard.sources is None or not len(shard.sources):
-        return {}
-    borders = np.stack([shard.starts, shard.starts + shard.lengths], axis=1).ravel()
-    mask = shard.loss_mask.reshape(-1)
-    sums = np.add.reduceat(mask, borders[borders < len(mask)], dtype=np.int64)  # the last border may be the end itself
-    trained = sums[::2]  # [D]; the others are sums of what lies between documents
-    totals = np.bincount(shard.sources, weights=trained, minlength=len(shard.source_names)).astype(np.int64)
+    """Trained tokens by source."""
+    mask = shard.columns.loss_mask.reshape(-1)
+    trained = np.add.reduceat(mask, shard.starts, dtype=np.int64)  # [D]; padding bears no loss and may be summed too
+    totals = np.bincount(shard.columns.sources, weights=trained, minlength=len(shard.source_names)).astype(np.int64)
     return dict(zip(shard.source_names, totals.tolist(), strict=True))
 
 
-def by_source(records: Iterable[ShardRecord], trained: dict[str, int] | None) -> dict[str, SourceFigures]:
-    """Totals by source from the records of a split, most tokens first, with the trained tokens of `measure`."""
-    counts: dict[str, tuple[int, int]] = {}
-    for record in records:
-        for source, count in record.sources.items():
-            documents, tokens = counts.get(source, (0, 0))
-            counts[source] = (documents + count["documents"], tokens + count["tokens"])
+def by_source(counts: Mapping[str, Mapping[str, int]], trained: Mapping[str, int]) -> dict[str, SourceFigures]:
+    """What the manifest counts by source, most tokens first, with the trained tokens of `measure`."""
     return {
-        source: SourceFigures(
-            documents=documents, tokens=tokens, trained_tokens=None if trained is None else trained.get(source, 0)
-        )
-        for source, (documents, tokens) in sorted(counts.items(), key=lambda item: (-item[1][1], item[0]))
+        source: SourceFigures(documents=of["documents"], tokens=of["tokens"], trained_tokens=trained.get(source, 0))
+        for source, of in sorted(counts.items(), key=lambda item: (-item[1]["tokens"], item[0]))
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedDocument:
+    """A document of a split by its number, and how often it is there."""
+
+    document: int
+    copies: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repetition:
+    """How far documents of a split are the same as earlier ones of it, and as training documents."""
+
+    documents: int
+    distinct: int
+    tokens: int
+    """In documents that are a copy of an earlier one."""
+    most: int
+    """How often the most repeated one is there."""
+    repeats: tuple[RepeatedDocument, ...]
+    """The most repeated ones, the first of each kind."""
+    leaked: int | None
+    """Documents that are in the training split too; None of that split itself, and where it has no rows."""
+    leaks: tuple[tuple[int, int], ...]
+    """The first of them: number in this split, number of the first copy in the training split."""
+
+    @property
+    def repeated(self) -> int:
+        """Documents that are a copy of an earlier one."""
+        return self.documents - self.distinct
+
+
+def find_repetition(found: SplitFigures, training: SplitFigures | None, *, short: bool, shown: int) -> Repetition:
+    """Count the documents that are copies, and those that are in the training split too.
+
+    Args:
+        found: of the split.
+        training: of the training split, where that is another one.
+        short: compare those of fewer than `SHORT` tokens; False: the others.
+        shown: most documents to name of each kind; of equally repeated ones the longer, then the earlier.
+    """
+    numbers = np.flatnonzero((found.tokens < SHORT) == short)
+    hashes = found.hashes[numbers]
+    distinct, first, copies = np.unique(hashes, return_index=True, return_counts=True)
+    several = np.flatnonzero(copies > 1)
+    lengths = found.tokens[numbers[first]].astype(np.int64)
+    order = several[np.lexsort((first[several], -lengths[several], -copies[several]))][:shown]
+    others = np.zeros(0, np.uint64) if training is None else training.hashes
+    leaked = np.flatnonzero(np.isin(hashes, others))
+    return Repetition(
+        documents=len(hashes),
+        distinct=len(distinct),
+        tokens=int(((copies - 1) * lengths).sum()),
+        most=int(copies.max(initial=0)),
+        repeats=tuple(RepeatedDocument(document=int(numbers[first[n]]), copies=int(copies[n])) for n in order),
+        leaked=None if training is None else len(leaked),
+        leaks=tuple((int(numbers[n]), int(np.argmax(others == hashes[n]))) for n in leaked[:shown]),
+    )
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> int:

@@ -1,8 +1,8 @@
 """The notes and rests of a tune one by one: what each sounds like, how long it lasts, and the scale it stands in.
 
-Flow: ``Tune.tokens`` -> `events` -> `sounding` -> the metrics. Durations are read as `chatmusician.music.durations`
-reads them (which adds them up to bars), pitches as `chatmusician.music.pitches` does; grace notes are left out, since
-they decorate. In ``L:1/8``, ``M:4/4``, ``K:G``, the bar ``(3FGA B>c d4|`` is::
+Flow: ``Tune.tokens`` -> `events` -> ``harmony``, and by way of `sounding` the metrics of tunes. Durations are read as
+`chatmusician.music.durations` reads them (which adds them up to bars), pitches as `chatmusician.music.pitches` does;
+grace notes are left out, since they decorate. In ``L:1/8``, ``M:4/4``, ``K:G``, the bar ``(3FGA B>c d4|`` is::
 
     note           F     G     A     B     c     d
     pitch          66    67    69    71    72    74
@@ -36,12 +36,21 @@ class Event(NamedTuple):
     """How long it lasts in whole notes; 0 for a rest of whole bars in free meter."""
     tied: bool
     """True if a tie leads to the next note."""
-    scale: frozenset[int] | None
-    """Pitch classes of the key in force, 0 for C; None where it has no tonic (``K:none``, ``K:HP``)."""
+    key: Key
+    """The key in force."""
+    meter: Meter
+    """The meter in force."""
     voice: str
     """Name given by ``V:``, with a ``&`` for each layer below the first."""
     bar: int
     """Bar of its voice, counted from 0; endings count as bar lines."""
+    token: int
+    """Where it stands in ``Tune.tokens``."""
+
+    @property
+    def scale(self) -> frozenset[int] | None:
+        """Pitch classes of the key in force, 0 for C; None where it has no tonic (``K:none``, ``K:HP``)."""
+        return scale_of(self.key)
 
     @property
     def written(self) -> tuple[tuple[tuple[str, str, int], ...], Fraction, bool]:
@@ -66,8 +75,8 @@ class _Voice:
     factor: Fraction = Fraction(1)
     """What broken rhythm does to the next note or rest."""
 
-    def play(self, token: Token, name: str) -> None:
-        """Add a note, a chord or a rest."""
+    def play(self, token: Token, name: str, index: int) -> None:
+        """Add a note, a chord or a rest that stands at an index of the tune's tokens."""
         notes = notes_of(token)
         self.accidentals.next_token()
         pitches = tuple(midi_pitch(note, self.accidentals.read(note)) for note in notes)
@@ -86,9 +95,11 @@ class _Voice:
                 units=units,
                 length=units * self.unit,
                 tied=token.kind is Kind.CHORD and "-" in token.text,
-                scale=scale_of(self.key),
+                key=self.key,
+                meter=self.meter,
                 voice=name + "&" * self.layers,
                 bar=self.bar,
+                token=index,
             )
         )
 
@@ -136,9 +147,9 @@ def events(tune: Tune) -> tuple[Event, ...]:
         return voices[name]
 
     name = ""
-    for token in tune.tokens:
+    for index, token in enumerate(tune.tokens):
         if token.kind in (Kind.NOTE, Kind.CHORD, Kind.REST):
-            voice_named(name).play(token, name)
+            voice_named(name).play(token, name, index)
         elif token.text.startswith(("V:", "[V:")):
             name = read_field(token.text)[1].split(" ")[0]
         elif token.kind is not Kind.GRACE:

@@ -52,6 +52,23 @@ def test_colours_where_they_are_wanted(place: Path) -> None:
     assert "⟦" not in done.stdout
 
 
+def test_a_reader_that_leaves_gets_its_report(place: Path) -> None:
+    """As ``| head -5`` does: here nobody reads from the beginning on."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "chatmusician.prepare", "inspect=data=1,a", "hydra.run.dir=left"],
+        cwd=place,
+        env=environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "left" / "report.html").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -3,8 +3,8 @@ from fractions import Fraction
 import pytest
 
 from chatmusician.data.folk import FolkCollections
-from chatmusician.evaluation.events import events, melodic_intervals, scale_of, sounding
 from chatmusician.music.durations import measure
+from chatmusician.music.events import events, melodic_intervals, scale_of, sounding
 from chatmusician.music.keys import parse_key
 from chatmusician.music.tunes import parse_tune
 

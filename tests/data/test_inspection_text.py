@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prepared_folders import BYTES, prepare_documents, rewrite_shard, with_sources
+from prepared_folders import BYTES, prepare_documents
 from rich.console import Console
 from tokenizers import Tokenizer
 
 from chatmusician.data.documents import Document, plain_document
+from chatmusician.data.inspection.document_text import print_rows, text_runs, visible, visible_line
 from chatmusician.data.inspection.folder import open_folder
-from chatmusician.data.inspection.printing import print_rows
-from chatmusician.data.inspection.token_text import text_runs, visible, visible_line
 from chatmusician.data.tokenizers import load_tokenizer
 
 LEGEND = "trained on, ⟦masked, without loss⟧; a document's first token has nothing before it and is never trained on\n"
@@ -136,9 +135,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Document(text="no", trained=((0, 2),), source="words"),
         Document(text="a long line " * 5, trained=((0, 60),), source="words"),
     ]
-    folder = prepare_documents(tmp_path_factory.mktemp("prepared"), {"train": documents}, seq_len=60)
-    rewrite_shard(folder, "train", with_sources([1], [0, 1]))
-    return folder
+    return prepare_documents(tmp_path_factory.mktemp("prepared"), {"train": documents}, seq_len=60)
 
 
 def test_without_colours_masked_text_stands_in_brackets(answers: Path) -> None:
@@ -168,6 +165,13 @@ def test_no_color_is_obeyed(answers: Path) -> None:
     text = printed(answers, force_terminal=True, color_system="standard", no_color=True)
     assert "⟦n⟧" in text
     assert "\x1b[3" not in text
+
+
+def test_nothing_is_read_for_a_reader_that_left(answers: Path) -> None:
+    console = Console(file=io.StringIO(), quiet=True)
+    rows = open_folder(answers).rows("train", first=0, count=9)
+    print_rows(console, rows, open_folder(answers).tokenizer)
+    assert next(rows).row == 1
 
 
 @pytest.mark.parametrize("colours", [False, True])

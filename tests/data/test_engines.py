@@ -1,0 +1,218 @@
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_corpus import Texts
+
+from chatmusician.data.engines import LocalProcesses, find_engine
+from chatmusician.data.preparation import PackingSettings, prepare
+from chatmusician.data.tokenizers import TrainedTokenizer
+from chatmusician.errors import UserError
+
+
+class Counted:
+    """A task that says in which process it was done, and the how many-th of that process it was."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, item: int) -> tuple[int, int, int]:
+        self.times += 1
+        return item, os.getpid(), self.times
+
+
+def refuse_seven(item: int) -> int:
+    if item == 7:
+        raise UserError("seven cannot be read")
+    return item
+
+
+def kill_a_worker(item: int) -> int:
+    if item == 5 and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_results_are_in_the_order_of_the_items(workers: int) -> None:
+    results = list(LocalProcesses(workers=workers)(Counted(), iter(range(60))))
+    assert [item for item, _, _ in results] == list(range(60))
+    processes = {process for _, process, _ in results}
+    assert os.getpid() in processes
+    assert len(processes) <= max(1, workers)
+    assert not multiprocessing.active_children()
+
+
+def test_a_task_lives_as_long_as_its_worker() -> None:
+    """So what it remembers serves all its items: the how many-th each is counts up in each process."""
+    times = defaultdict(list)
+    for _, process, time in LocalProcesses(workers=2)(Counted(), range(200)):
+        times[process].append(time)
+    assert all(sorted(these) == list(range(1, len(these) + 1)) for these in times.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_few_items_are_taken_ahead_of_the_results(workers: int) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(300):
+            taken += 1
+            yield item
+
+    for given, _ in enumerate(LocalProcesses(workers=workers)(Counted(), items())):
+        assert taken - given <= 4 * workers + 1
+
+
+def find_no_space(item: int) -> int:
+    if multiprocessing.parent_process() is not None:
+        raise OSError(errno.ENOSPC, "No space left on device", f"{item}.arrow")
+    return item
+
+
+def test_what_a_worker_cannot_write_is_told_with_its_name() -> None:
+    with pytest.raises(OSError, match="No space left on device") as failure:
+        for _ in range(100):  # until a worker has begun, this process does the items
+            list(LocalProcesses(workers=2)(find_no_space, range(50)))
+    assert failure.value.errno == errno.ENOSPC
+    assert str(failure.value.filename).endswith(".arrow")
+
+
+class Wide:
+    """A task that takes a megabyte to send."""
+
+    def __init__(self) -> None:
+        self.content = bytes(1 << 20)
+
+    def __call__(self, item: int) -> int:
+        return item
+
+
+def _with_short_files(result: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    try:
+        list(LocalProcesses(workers=2)(Wide(), range(3)))
+    except UserError as error:
+        result.send(str(error))
+
+
+def test_a_temporary_folder_that_is_full_is_one_line() -> None:
+    told, tells = multiprocessing.get_context("fork").Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_with_short_files, args=(tells,))
+    child.start()
+    tells.close()
+    assert told.recv().endswith(": cannot be written (File too large); set TMPDIR to another folder")
+    child.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_behind_the_results_before_it_and_ends_the_workers(workers: int) -> None:
+    results = LocalProcesses(workers=workers)(refuse_seven, range(100))
+    assert [next(results) for _ in range(7)] == list(range(7))
+    with pytest.raises(UserError, match="seven cannot be read"):
+        next(results)
+    assert not multiprocessing.active_children()
+
+
+def test_an_error_of_the_items_ends_the_workers() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise UserError("no more items")
+
+    with pytest.raises(UserError, match="no more items"):
+        list(LocalProcesses(workers=2)(Counted(), items()))
+    assert not multiprocessing.active_children()
+
+
+def test_results_that_are_not_waited_for_end_the_workers() -> None:
+    results = LocalProcesses(workers=2)(Counted(), range(1000))
+    assert next(results)[0] == 0
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_is_not_waited_for() -> None:
+    """Until a worker has begun, this process does the items."""
+    with pytest.raises(BrokenProcessPool):
+        for _ in range(100):
+            list(LocalProcesses(workers=2)(kill_a_worker, [5] * 50))
+    assert not multiprocessing.active_children()
+
+
+STOPPED = """
+import signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_engines import Counted
+from chatmusician.data.engines import LocalProcesses
+
+def items():
+    for item in range(10**9):
+        if item == int(sys.argv[2]):
+            print("ready", flush=True)
+        yield item
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for _ in LocalProcesses(workers=3)(Counted(), items()):
+            pass
+    except (KeyboardInterrupt, SystemExit) as stop:
+        sys.exit(type(stop).__name__)
+"""
+
+
+@pytest.mark.parametrize(("what", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
+@pytest.mark.parametrize("items", [1, 200, 5000])
+def test_a_stop_of_all_processes_is_this_ones_to_deal_with(
+    tmp_path: Path, what: signal.Signals, raised: str, items: int
+) -> None:
+    """Sent while the workers start, and while they work: they say nothing, and are gone when their output is closed."""
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
+    process = subprocess.Popen(
+        [sys.executable, script, Path(__file__).parent, str(items)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, what)
+    _, errors = process.communicate(timeout=300)
+    assert errors == f"{raised}\n"
+    assert process.returncode == 1
+
+
+def test_engines_have_names() -> None:
+    assert find_engine("local", workers=3) == LocalProcesses(workers=3)
+
+
+def test_an_engine_that_there_is_not_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^engine='spark': use one of local, ray$"):
+        prepare(
+            corpus=Texts({"train": ["ab"]}),
+            tokenizer=TrainedTokenizer(vocab_size=259),
+            settings=PackingSettings(seq_len=4),
+            directory=tmp_path / "data",
+            engine="spark",
+        )
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_ray_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    message = r"^engine='ray' needs Ray, which is not installed: pip install 'chatmusician\[ray\]'$"
+    with pytest.raises(UserError, match=message):
+        find_engine("ray", workers=1)
