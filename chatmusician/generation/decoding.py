@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 from chatmusician.errors import UserError
 
-
 CONSTRAINTS = ("none", "syntax", "bars")
 
 

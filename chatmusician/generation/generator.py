@@ -16,7 +16,7 @@ from typing import Any
 
 from chatmusician.errors import UserError
 from chatmusician.generation.constraint.choices import Choices
-from chatmusician.generation.constraint.followers import Follower, Masks
+from chatmusician.generation.constraint.followers import Masks
 from chatmusician.generation.constraint.vocabulary import make_vocabulary, token_texts
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.loop import Drawn, Row, decode_rows
@@ -219,9 +219,7 @@ class Generator:
             cut = f"cut after {len(ids)} tokens by {limit}"
         follower = drawn.row.follower
         gave_way = follower.gave_way if follower is not None else 0
-        return Answer(
-            text=text, tokens=len(ids), finished=drawn.ended, cut=cut, gave_way=gave_way, seconds=seconds
-        )
+        return Answer(text=text, tokens=len(ids), finished=drawn.ended, cut=cut, gave_way=gave_way, seconds=seconds)
 
 
 @contextmanager

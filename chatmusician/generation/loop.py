@@ -72,9 +72,7 @@ class _Batch:
     Letters: S slots, B live rows, V vocabulary entries, N the longest answer in tokens.
     """
 
-    def __init__(
-        self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int, masks: Masks | None
-    ) -> None:
+    def __init__(self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int, masks: Masks | None) -> None:
         self.model, self.decoding, self.eos, self.masks = model, decoding, frozenset(eos_ids), masks
         self.device = model.device
         self.small = LlamaStep(model) if LlamaStep.suits(model) else None

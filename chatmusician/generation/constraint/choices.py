@@ -9,7 +9,8 @@ reaches into the next bar, or is a field, the walk on the moment stops (a `Cross
 from typing import NamedTuple
 
 from chatmusician.generation.constraint.answers import PLAIN_PROSE, Grammar, Prose, State
-from chatmusician.generation.constraint.states import Change, End, Layer, Opening, Pending
+from chatmusician.generation.constraint.sections import Closing
+from chatmusician.generation.constraint.states import Event, Pending
 from chatmusician.generation.constraint.tunes import Body, Header, Moment, answer
 from chatmusician.generation.constraint.vocabulary import Branch, Vocabulary
 
@@ -25,7 +26,7 @@ class Crossing(NamedTuple):
     branch: Branch
     place: int
     moment: Moment
-    found: Opening | Change | Layer | End
+    found: Event
 
 
 class Walk(NamedTuple):
@@ -107,7 +108,7 @@ class Choices:
         pending = isinstance(music.data, Pending)
         clock = music.clock.play(music.data.written.ticks) if pending else music.clock
         if music.gap is not None:
-            plain = kinds.notes | kinds.new_lines if music.ripe else kinds.bar_lines | kinds.new_lines
+            plain = kinds.notes | kinds.new_lines if music.gap.is_ripe else kinds.bar_lines | kinds.new_lines
         elif clock is None or clock.room is None or not clock.settled:
             plain = kinds.notes | kinds.halves | kinds.bar_lines
         elif not clock.room:
@@ -194,9 +195,9 @@ class Choices:
         line: a model that wants a plain one would be led into a double one. Where LLaMA's pieces are to write ``|]``,
         there is no other way; then it may, if the bar is short by a pickup.
         """
-        gap, closings = moment.music.gap, moment.music.closings
+        gap = moment.music.gap
         if gap is None or gap.left is None:
             return True
-        if moment.ripe:
-            return gap.opens or not closings.lend(gap.left, gap.closing)
-        return not self.vocabulary.writes_borders and (closings.border is None or gap.left in closings.border)
+        if gap.is_ripe:
+            return gap.opens or not gap.is_lent
+        return not self.vocabulary.writes_borders and gap.closings.allow(gap.left, Closing.BORDER)

@@ -5,7 +5,6 @@ loop takes one look-up for each row and one selection for the batch.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,8 +90,8 @@ class Masks:
         if not fits or self.choices.is_full or self._used > _MOST_ROWS - len(followers):
             self._start(like)
         places = [
-            _FREE if follower is None or follower.situation.is_free else self._place(follower, *row)
-            for follower, *row in zip(followers, left, early, strict=True)
+            _FREE if follower is None or follower.situation.is_free else self._place(follower, to_limit, is_early)
+            for follower, to_limit, is_early in zip(followers, left, early, strict=True)
         ]
         if not any(places):
             return None

@@ -17,13 +17,14 @@ from chatmusician.generation.constraint.clock import Written
 from chatmusician.generation.constraint.fields import CHECKED, LONGEST, can_be_value, is_value
 from chatmusician.generation.constraint.states import (
     READ,
+    BarEnd,
+    BarStart,
     Change,
     End,
     Layer,
     Mode,
     Music,
     Next,
-    Opening,
     Pending,
     Within,
     text_tail,
@@ -50,9 +51,11 @@ def step(music: Music, character: str) -> Next:
 
 
 def steps(music: Music, characters: str) -> Next:
-    """What several characters make of a state; only the last may be an event."""
+    """What several characters make of a state. The end or start of a bar among them takes along those that follow."""
     found: Next = music
-    for character in characters:
+    for place, character in enumerate(characters):
+        if isinstance(found, BarEnd | BarStart):
+            return found._replace(characters=found.characters + characters[place:])
         if not isinstance(found, Music):
             return None
         found = step(found, character)
@@ -81,7 +84,7 @@ def _at_line(m: Music, c: str) -> Next:
     if c == "~":
         return inside._replace(mode=Mode.TILDE)
     if c == ":":
-        return bar_sign(inside, ":")
+        return BarEnd(c, m) if m.gap is None else bar_sign(inside, c)
     if c in _LABELS and (c != "X" or m.may_end or _again(inside, "X") is not None):
         return inside._replace(mode=Mode.LABEL, data=c)
     return _inside(inside, c)
@@ -103,10 +106,7 @@ def _after_colon(m: Music, c: str) -> Next:
 
 def _again(m: Music, characters: str) -> Next:
     """Read as music what might have been the name of a field."""
-    found = step(m._replace(mode=Mode.INSIDE, data=None), characters[0])
-    if isinstance(found, Opening):
-        return Opening(characters, found.then)
-    return steps(found, characters[1:]) if isinstance(found, Music) else None
+    return steps(m._replace(mode=Mode.INSIDE, data=None), characters)
 
 
 def _after_tilde(m: Music, c: str) -> Next:
@@ -131,7 +131,7 @@ def _inside(m: Music, c: str) -> Next:
         return _in_grace(m, c)
     if c in NOTES or c in _ACCIDENTALS or c in "zxZX":
         if m.gap is not None:
-            return Opening(c, m) if (m.owes_nothing if c in "ZX" else m.ripe) else None
+            return BarStart(c, m) if (m.owes_nothing if c in "ZX" else m.gap.is_ripe) else None
         if c in "ZX":
             return rest_bars(m) if m.clock.room is None else None
         return _begin_note(m, c)
@@ -229,7 +229,7 @@ def _in_grace(m: Music, c: str) -> Next:
 # Signs that begin something, and what they begin
 
 
-def _new_line(m: Music, c: str) -> Next:
+def _new_line(m: Music, _: str) -> Next:
     if m.words:
         return None
     return m._replace(mode=Mode.LINE, data=None, gap=m.gap and m.gap._replace(on_line=False))
@@ -239,7 +239,7 @@ def _after_paren(m: Music, c: str) -> Next:
     if c not in "123456789":
         return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
     if m.gap is not None:
-        return Opening("(" + c, m) if m.ripe else None
+        return BarStart("(" + c, m) if m.gap.is_ripe else None
     return _tuplet_mark(m, "(" + c)
 
 
@@ -270,6 +270,8 @@ def _on_broken(m: Music, c: str) -> Next:
 
 
 def _after_bracket(m: Music, c: str) -> Next:
+    if m.gap is None and (c == "|" or c in _DIGITS):
+        return BarEnd("[" + c, m._replace(mode=Mode.INSIDE))
     if c == "|":
         return bar_sign(m, "|", thick=True)
     if c in _DIGITS:
@@ -281,7 +283,7 @@ def _after_bracket(m: Music, c: str) -> Next:
 
 def _begin_chord(m: Music, characters: str) -> Next:
     if m.gap is not None:
-        return Opening("[" + characters, m) if m.ripe else None
+        return BarStart("[" + characters, m) if m.gap.is_ripe else None
     if not m.clock.fits(Written(m.clock.unit)):
         return None
     return steps(m._replace(mode=Mode.INSIDE, data=None, within=Within.CHORD), characters)
@@ -360,9 +362,16 @@ def _to_line_end(m: Music, c: str) -> Next:
     return m._replace(data="") if c in " \t" else m if c == m.data == "*" else None
 
 
+def _begin_bar_line(m: Music, c: str) -> Next:
+    if m.gap is None:
+        return BarEnd(c, m)
+    after = bar_sign(m, c)
+    return after if c == "|" or after is None else m._replace(mode=Mode.HALF_BAR)
+
+
 def _on_half_bar(m: Music, c: str) -> Next:
     colon = bar_sign(m, ":")
-    return _on_bar(colon, c) if colon is not None and c in "|:]" else None
+    return _on_bar(colon, c) if colon is not None and c in "|:" else None
 
 
 def _on_bar(m: Music, c: str) -> Next:
@@ -386,13 +395,13 @@ def _on_ending(m: Music, c: str) -> Next:
 
 
 def _begin(mode: Mode, data: object = None) -> Callable[[Music, str], Next]:
-    return lambda m, c: m._replace(mode=mode, data=data)
+    return lambda m, _: m._replace(mode=mode, data=data)
 
 
 _SIGNS: dict[str, Callable[[Music, str], Next]] = {
     "\n": _new_line,
-    "|": lambda m, c: bar_sign(m, c),
-    ":": lambda m, c: m._replace(mode=Mode.HALF_BAR) if bar_sign(m, c) is not None else None,
+    "|": _begin_bar_line,
+    ":": _begin_bar_line,
     "[": _begin(Mode.BRACKET),
     "(": _begin(Mode.PAREN),
     ">": _begin_broken,
@@ -400,12 +409,12 @@ _SIGNS: dict[str, Callable[[Music, str], Next]] = {
     '"': _begin(Mode.QUOTE, ""),
     "!": _begin(Mode.NAMED, ("!", 0)),
     "+": _begin(Mode.NAMED, ("+", 0)),
-    "{": lambda m, c: m._replace(within=Within.GRACE, data="{"),
+    "{": lambda m, _: m._replace(within=Within.GRACE, data="{"),
     "*": _begin(Mode.LINE_END, "*"),
     "\\": _begin(Mode.LINE_END, "\\"),
-    "&": lambda m, c: Layer(m) if m.gap is None and m.clock.settled else None,
+    "&": lambda m, _: Layer(m) if m.gap is None and m.clock.settled else None,
     "y": _begin(Mode.DIGITS, 0),
-    "%": lambda m, c: m._replace(mode=Mode.COMMENT, data="") if m.gap is not None and m.gap.on_line else None,
+    "%": lambda m, _: m._replace(mode=Mode.COMMENT, data="") if m.gap is not None and m.gap.on_line else None,
 }
 
 _STEPS: dict[Mode, Callable[[Music, str], Next]] = {

@@ -15,27 +15,53 @@ A pickup may have any length below a full bar: the first bar of the tune, and th
 on after it with a plain bar line.
 """
 
-from enum import Enum
+from enum import IntEnum, auto
 from typing import NamedTuple
 
 from chatmusician.generation.constraint.clock import Ticks
 
 
-class Closing(Enum):
+class Closing(IntEnum):
     """What closes a bar: bar lines and ending marks with no note between them, taken together."""
 
-    PLAIN = "|"
-    BORDER = "||"
-    """A double or thick bar line, or a repeat sign."""
-    ENDING = "|1"
-    BORDER_ENDING = ":|2"
+    PLAIN = auto()  # |
+    BORDER = auto()  # a double or thick bar line, or a repeat sign
+    ENDING = auto()  # |1
+    BORDER_ENDING = auto()  # :|2
+
+
+class Closings(NamedTuple):
+    """What a bar may lack of its room when it is closed, by the kind of closing; None for anything."""
+
+    plain: tuple[Ticks, ...] | None = None
+    border: tuple[Ticks, ...] | None = None
+    ending: tuple[Ticks, ...] | None = None
+    border_ending: tuple[Ticks, ...] | None = None
+    lends: Ticks | None = None
+    """Where a border closes a bar that lacks more than this, the next bar may bring the rest; None if it may not."""
+
+    def allow(self, left: Ticks, closing: Closing) -> bool:
+        """Whether the bar is right, as far as it can be known."""
+        allowed = (self.plain, self.border, self.ending, self.border_ending)[closing - 1]
+        return allowed is None or left in allowed
+
+    def lend(self, left: Ticks, closing: Closing) -> Ticks:
+        """What the next bar must bring if this one is to be right; 0 for nothing."""
+        if closing is not Closing.BORDER or self.lends is None or self.allow(left, closing):
+            return 0
+        return max(left - self.lends, 0)
+
+
+ANY = Closings()
 
 
 class Gap(NamedTuple):
-    """Between two bars: what stands there so far."""
+    """Between two bars: what stands there so far, and what may stand there."""
 
     left: Ticks | None = None
     """What the bar before lacks of its room; None where there is no bar before."""
+    closings: Closings = ANY
+    """Where that bar may be closed."""
     lines: bool = False
     """Whether there is a bar line yet; only before the first bar there may be none."""
     border: bool = False
@@ -54,6 +80,27 @@ class Gap(NamedTuple):
             return Closing.BORDER_ENDING if self.border else Closing.ENDING
         return Closing.BORDER if self.border else Closing.PLAIN
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the bar before is right, as far as it can be known."""
+        return self.left is None or self.closings.allow(self.left, self.closing)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether the bar before will be right if the next one brings what it lacks."""
+        return self.left is not None and self.closings.lend(self.left, self.closing) > 0
+
+    @property
+    def is_ripe(self) -> bool:
+        """Whether the next bar may begin; else the bar line must first become another kind."""
+        return self.is_right or self.is_lent
+
+    @property
+    def can_ripen(self) -> bool:
+        """Whether it is ripe, or can be made so by more signs."""
+        with_border, with_ending = self._replace(border=True), self._replace(ending=True)
+        return any(gap.is_ripe for gap in (self, with_border, with_ending, with_border._replace(ending=True)))
+
     def add(self, sign: str, *, thick: bool = False) -> "Gap":
         """With one more of ``| : ]``; ``thick`` if it is the ``|`` of ``[|``."""
         border = self.border or sign != "|" or self.pipe or thick
@@ -64,37 +111,6 @@ class Gap(NamedTuple):
             opens=sign == ":",
             on_line=self.on_line or sign == "|",
         )
-
-
-class Closings(NamedTuple):
-    """What a bar may lack of its room when it is closed, by the kind of closing; None for anything."""
-
-    plain: tuple[Ticks, ...] | None = None
-    border: tuple[Ticks, ...] | None = None
-    ending: tuple[Ticks, ...] | None = None
-    border_ending: tuple[Ticks, ...] | None = None
-    lends: Ticks | None = None
-    """Where a border closes a bar that lacks more than this, the next bar may bring the rest; None if it may not."""
-
-    def allow(self, left: Ticks, closing: Closing) -> bool:
-        """Whether the bar is right, as far as it can be known."""
-        allowed = (self.plain, self.border, self.ending, self.border_ending)[_PLACE[closing]]
-        return allowed is None or left in allowed
-
-    def lend(self, left: Ticks, closing: Closing) -> Ticks:
-        """What the next bar must bring if this one is to be right; 0 for nothing."""
-        if closing is not Closing.BORDER or self.lends is None or self.allow(left, closing):
-            return 0
-        return max(left - self.lends, 0)
-
-    def accept(self, left: Ticks, closing: Closing) -> bool:
-        """Whether the bar is right, or can be made right by the next."""
-        return self.allow(left, closing) or self.lend(left, closing) > 0
-
-
-_PLACE = {Closing.PLAIN: 0, Closing.BORDER: 1, Closing.ENDING: 2, Closing.BORDER_ENDING: 3}
-
-ANY = Closings()
 
 
 class Section(NamedTuple):

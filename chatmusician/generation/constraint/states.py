@@ -8,15 +8,15 @@ Characters are bytes: text outside ASCII is possible in quotations, comments and
 bytes may be cut anywhere by a token.
 """
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Any, NamedTuple
 
 from chatmusician.generation.constraint.clock import Clock, Ticks, Written
 from chatmusician.generation.constraint.fields import CHECKED
-from chatmusician.generation.constraint.sections import ANY, Closings, Gap
+from chatmusician.generation.constraint.sections import Gap
 
 
-class Mode(Enum):
+class Mode(IntEnum):
     """Where in the notation the last character stands; ``data`` says more where something is unfinished."""
 
     LINE = auto()  # at the start of a line, perhaps after spaces
@@ -45,7 +45,7 @@ class Mode(Enum):
     FENCE = auto()
 
 
-class Within(Enum):
+class Within(IntEnum):
     """Whether notes are those of a chord, or grace notes."""
 
     NOTHING = auto()
@@ -68,7 +68,6 @@ class Music(NamedTuple):
 
     clock: Clock
     gap: Gap | None = Gap()
-    closings: Closings = ANY
     mode: Mode = Mode.LINE
     data: Any = None
     within: Within = Within.NOTHING
@@ -94,20 +93,18 @@ class Music(NamedTuple):
             and self.within is Within.NOTHING
             and self.noted
             and self.clock.settled
-            and self.closings.allow(gap.left, gap.closing)
+            and gap.is_right
         )
 
     @property
     def owes_nothing(self) -> bool:
         """Whether this is a gap after which the next bar is a full one: a meter may change, a ``Z`` may follow."""
-        gap = self.gap
-        return gap is not None and (gap.left is None or (not gap.ending and self.closings.allow(gap.left, gap.closing)))
+        return self.gap is not None and (self.gap.left is None or (not self.gap.ending and self.gap.is_right))
 
     @property
-    def ripe(self) -> bool:
-        """Whether the next bar may begin; else the bar line must first become another kind."""
-        gap = self.gap
-        return gap is not None and (gap.left is None or self.closings.accept(gap.left, gap.closing))
+    def folds(self) -> bool:
+        """Whether characters that mean the same in notes do so here: not in a field, nor in the number of an ending."""
+        return self.mode not in (Mode.FIELD, Mode.INLINE, Mode.ENDING)
 
     @property
     def stops(self) -> str | None:
@@ -119,7 +116,14 @@ class Music(NamedTuple):
         return TEXT_STOPS + "%" if self.mode is Mode.FIELD and self.data[0] not in READ else None
 
 
-class Opening(NamedTuple):
+class BarEnd(NamedTuple):
+    """The bar at hand is closed by these characters."""
+
+    characters: str
+    then: Music
+
+
+class BarStart(NamedTuple):
     """The next bar begins with these characters, after this gap."""
 
     characters: str
@@ -135,7 +139,7 @@ class Change(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """The bar is gone back to the start of, by ``&``."""
+    """An ``&`` goes back to the start of the bar."""
 
     then: Music
 
@@ -148,8 +152,12 @@ class End(Enum):
     NUMBER = "X:"
 
 
-Next = Music | Opening | Change | Layer | End | None
+Event = BarEnd | BarStart | Change | Layer | End
+Next = Music | Event | None
 """What a character makes of a state; None if it may not come."""
+
+FOLDED = {**dict.fromkeys("ABDEFGabcdefg", "C"), "'": ","}
+"""The one of several characters that mean the same, wherever a state folds."""
 
 READ = CHECKED + "V"
 """Fields of the body whose values count."""

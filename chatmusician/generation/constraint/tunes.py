@@ -17,16 +17,19 @@ from chatmusician.generation.constraint.fields import (
     unit_ticks,
 )
 from chatmusician.generation.constraint.music import rest_bars, step, steps
-from chatmusician.generation.constraint.sections import Section
+from chatmusician.generation.constraint.sections import Gap, Section
 from chatmusician.generation.constraint.states import (
+    FOLDED,
     TEXT_STOPS,
+    BarEnd,
+    BarStart,
     Change,
     End,
+    Event,
     Layer,
     Mode,
     Music,
     Next,
-    Opening,
     text_tail,
 )
 from chatmusician.music.tunes import parse_meter
@@ -95,20 +98,24 @@ def _after_field(header: Header, value: str) -> Header | Facts | None:
 class Moment:
     """A state of the music that occurs once only, with what each character was found to make of it."""
 
-    __slots__ = ("_after", "may_end", "music", "ripe", "stops", "walks")
+    __slots__ = ("_after", "_folds", "may_end", "music", "stops", "walks")
 
     def __init__(self, music: Music) -> None:
-        self.music, self.may_end, self.ripe, self.stops = music, music.may_end, music.ripe, music.stops
-        self._after: dict[str, Moment | Opening | Change | Layer | End | None] = {}
+        self.music, self.may_end, self.stops, self._folds = music, music.may_end, music.stops, music.folds
+        self._after: dict[str, Moment | Event | None] = {}
         self.walks: dict[object, object] = {}
         """What walks over the vocabulary from here found; see ``choices``."""
 
-    def after(self, c: str, moments: "Moments") -> "Moment | Opening | Change | Layer | End | None":
+    def after(self, c: str, moments: "Moments") -> "Moment | Event | None":
         """What a character makes of it."""
-        if c not in self._after:
+        if self._folds:
+            c = FOLDED.get(c, c)
+        try:
+            return self._after[c]
+        except KeyError:
             found = step(self.music, c)
-            self._after[c] = moments[found] if isinstance(found, Music) else found
-        return self._after[c]
+            after = self._after[c] = moments[found] if isinstance(found, Music) else found
+            return after
 
 
 class Moments(dict[Music, Moment]):
@@ -178,7 +185,9 @@ def body_step(body: Body, c: str, moments: Moments) -> Body | End | None:
 
 def answer(body: Body, found: "Moment | Next", moments: Moments) -> Body | End | None:
     """The body after what the music made of a character."""
-    if isinstance(found, Opening):
+    if isinstance(found, BarEnd):
+        return _close_bar(body, found, moments)
+    if isinstance(found, BarStart):
         return _open_bar(body, found, moments)
     if isinstance(found, Change):
         return _change(body, found, moments)
@@ -192,14 +201,23 @@ def answer(body: Body, found: "Moment | Next", moments: Moments) -> Body | End |
     return body._replace(moment=found) if found is not None else None
 
 
-def _open_bar(body: Body, opening: Opening, moments: Moments) -> Body | End | None:
+def _close_bar(body: Body, end: BarEnd, moments: Moments) -> Body | End | None:
+    characters, music = end
+    if not music.clock.settled:
+        return None
+    gap = Gap(left=music.clock.left, closings=body.section.closings)
+    clock = music.clock._replace(room=None, last=0, layer=None)
+    return answer(body, steps(music._replace(gap=gap, clock=clock), characters), moments)
+
+
+def _open_bar(body: Body, opening: BarStart, moments: Moments) -> Body | End | None:
     characters, music = opening
     section = body.section
     assert music.gap is not None
     if music.gap.left is not None:
         section = section.close(music.gap.left, music.gap.closing)
     clock = music.clock._replace(room=section.room, last=0, layer=None)
-    music = music._replace(mode=Mode.INSIDE, data=None, gap=None, closings=section.closings, clock=clock)
+    music = music._replace(mode=Mode.INSIDE, data=None, gap=None, clock=clock)
     if characters[0] in "ZX":
         music, characters = rest_bars(music), characters[1:]
     return answer(body._replace(section=section), steps(music, characters), moments)
