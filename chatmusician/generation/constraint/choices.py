@@ -20,6 +20,10 @@ MOST_SITUATIONS = 30_000
 """Situations that are remembered; beyond it the memory is cleared."""
 
 
+ASCII = "\x7f"
+"""Beyond it there is nothing but text."""
+
+
 class Crossing(NamedTuple):
     """Where a walk on moments stops: what the character at ``place`` of a branch's label made of a moment."""
 
@@ -183,6 +187,8 @@ class Choices:
         tokens = branch.here if self._may_stop(here) else 0
         crossings: tuple[Crossing, ...] = ()
         for below in branch.branches:
+            if below.label > ASCII and here.stops is None:
+                break
             walk = self._walk_moment(below, 0, here)
             tokens |= walk.tokens
             crossings += walk.crossings

@@ -22,6 +22,9 @@ CHECKED = "MLK"
 
 _PARSE: dict[str, Callable[[str], object]] = {"M": parse_meter, "L": parse_unit_note_length, "K": parse_key}
 
+_MOST_VALUES = 2**15
+"""Values, and starts of values, that are remembered."""
+
 _MODES = ("maj", "min", "mix", "dor", "phr", "lyd", "loc", "aeo", "ion")
 _ENDINGS = {
     "M": ("none", "one", "ne", "e", "/4", "4", "1/4", ")/4", "1)/4", "6", "2", "8", "+1/4"),
@@ -33,9 +36,13 @@ _ENDINGS = {
 }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MOST_VALUES)
 def is_value(name: str, value: str) -> bool:
     """Whether this is a value of the field of that name; fields that are not `CHECKED` may say anything."""
+    return _is_value(name, value)
+
+
+def _is_value(name: str, value: str) -> bool:
     if name not in _PARSE:
         return True
     try:
@@ -45,12 +52,12 @@ def is_value(name: str, value: str) -> bool:
     return len(value) <= LONGEST
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MOST_VALUES)
 def can_be_value(name: str, value: str) -> bool:
     """Whether this is a value of the field, or the start of one."""
     if name not in _PARSE or is_value(name, value):
         return True
-    return any(is_value(name, value + ending) for ending in _ENDINGS[name])
+    return any(_is_value(name, value + ending) for ending in _ENDINGS[name])
 
 
 class Facts(NamedTuple):

@@ -276,7 +276,7 @@ def _after_bracket(m: Music, c: str) -> Next:
         return bar_sign(m, "|", thick=True)
     if c in _DIGITS:
         return begin_ending(m, c)
-    if c in _INLINE:
+    if c in _INLINE and (c != "M" or m.owes_nothing or _begin_chord(m, c) is not None):
         return m._replace(mode=Mode.BRACKET_LETTER, data=c)
     return _begin_chord(m, c)
 

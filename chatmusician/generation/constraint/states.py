@@ -104,7 +104,7 @@ class Music(NamedTuple):
     @property
     def folds(self) -> bool:
         """Whether characters that mean the same in notes do so here: not in a field, nor in the number of an ending."""
-        return self.mode not in (Mode.FIELD, Mode.INLINE, Mode.ENDING)
+        return self.mode not in (Mode.COLON, Mode.FIELD, Mode.INLINE, Mode.ENDING)
 
     @property
     def stops(self) -> str | None:
