@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from chatmusician.generation.constraint.fields import LONGEST, Facts, is_value
-from chatmusician.generation.constraint.states import End, Mode
+from chatmusician.generation.constraint.states import LINE_ENDS, End, Mode
 from chatmusician.generation.constraint.tunes import Body, Header, Moments, begin_body, body_step, header_step
 
 _MOST_DIGITS = 9
@@ -143,6 +143,8 @@ class Grammar:
         if isinstance(state, Header):
             found = header_step(state, c)
             return begin_body(found, self.moments, counted=self.counted) if isinstance(found, Facts) else found
+        if c in LINE_ENDS:
+            c = "\n"
         if isinstance(state, Doubt):
             return self._doubt_step(state, c)
         number = number_step(state.number, c)

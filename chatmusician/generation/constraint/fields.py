@@ -5,6 +5,7 @@ endings, is a value; so nothing is ever begun that cannot be ended, and no gramm
 endings suffice is tested on all starts of all values of the folk corpus and of ABC 2.1's examples.
 """
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -36,6 +37,35 @@ _ENDINGS = {
 }
 
 
+def _start_of(*words: str) -> str:
+    """A pattern for the starts of some words, the empty one excepted."""
+    return "|".join(re.escape(word[:end]) for word in words for end in range(len(word), 0, -1))
+
+
+_CLEFS = ("treble", "bass", "alto", "tenor", "soprano", "mezzo", "baritone", "perc", "none")
+_PROPERTIES = ("clef", "middle", "m", "octave", "transpose", "t", "stafflines", "name", "nm", "subname", "snm")
+_ACCIDENTAL = r"(?:\^\^?|__?|=)[A-Ga-g]?"
+_KEY_PARTS = "|".join(
+    (
+        _ACCIDENTAL,
+        rf"(?:{'|'.join(_CLEFS)})\d?(?:[+-]8?)?|[+-]8?",
+        rf"(?:{'|'.join(_PROPERTIES)})=(?:\"[^\"]*\"?|[^\s\"]*)",
+        _start_of("exp", *_CLEFS, *_PROPERTIES),
+    )
+)
+_MODE_STARTS = _start_of(
+    *("major", "minor", "mixolydian", "dorian", "phrygian", "lydian", "locrian", "aeolian", "ionian")
+)
+_USUAL_STARTS = {
+    "K": re.compile(
+        rf"(?:[A-G][#b]?[ \t]*(?i:{_MODE_STARTS})?|{_start_of('HP', 'Hp', 'none')})?"
+        rf"(?:[ \t]+(?:{_KEY_PARTS})?|{_ACCIDENTAL})*"
+    )
+}
+"""Starts of values that people write. `parse_key` takes any word for a mode or for the name of a property, and a model
+that goes on in words would be held to ``K:D is the key=``. It also makes 32,000 tokens quick to look through."""
+
+
 @lru_cache(maxsize=_MOST_VALUES)
 def is_value(name: str, value: str) -> bool:
     """Whether this is a value of the field of that name; fields that are not `CHECKED` may say anything."""
@@ -55,7 +85,11 @@ def _is_value(name: str, value: str) -> bool:
 @lru_cache(maxsize=_MOST_VALUES)
 def can_be_value(name: str, value: str) -> bool:
     """Whether this is a value of the field, or the start of one."""
-    if name not in _PARSE or is_value(name, value):
+    if name not in _PARSE:
+        return True
+    if name in _USUAL_STARTS and not _USUAL_STARTS[name].fullmatch(value):
+        return False
+    if is_value(name, value):
         return True
     return any(_is_value(name, value + ending) for ending in _ENDINGS[name])
 

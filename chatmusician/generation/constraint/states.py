@@ -163,7 +163,9 @@ READ = CHECKED + "V"
 """Fields of the body whose values count."""
 
 CONTROL = "".join(map(chr, (*range(9), *range(11, 32), 127)))
-"""Characters that no tune has; some of them end a line for Python and not for ABC."""
+"""Characters that no tune has."""
+LINE_ENDS = "\r\v\f\x1c\x1d\x1e"
+"""Those that end a line for Python, the newline excepted."""
 TEXT_STOPS = "\n\xc2\xe2" + CONTROL
 _SEPARATORS = ("\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9")
 """Line ends outside ASCII: next line, line separator, paragraph separator."""

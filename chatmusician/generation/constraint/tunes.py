@@ -19,6 +19,7 @@ from chatmusician.generation.constraint.fields import (
 from chatmusician.generation.constraint.music import rest_bars, step, steps
 from chatmusician.generation.constraint.sections import Gap, Section
 from chatmusician.generation.constraint.states import (
+    CONTROL,
     FOLDED,
     TEXT_STOPS,
     BarEnd,
@@ -68,6 +69,8 @@ def header_step(header: Header, c: str) -> "Header | Facts | None":
     if c == "%" and name != "%":
         known = is_value(name, value.strip())
         return Header(facts.take(name, value.strip()), "%", "", ends=name == "K") if known else None
+    if c in CONTROL:
+        return None
     if name in CHECKED:
         longer = (value + c).lstrip()
         return header._replace(value=longer) if len(longer) <= LONGEST and can_be_value(name, longer) else None
