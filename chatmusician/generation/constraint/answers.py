@@ -198,7 +198,7 @@ class Grammar:
                 if found.moment.music.mode is Mode.BAR:
                     return found
                 body = found
-        if body is None and (c == "|" or (doubt.colon and c in ":]") or (c == ":" and not doubt.prose.line.name)):
+        if c == "|" or (doubt.colon and c in ":]") or (c == ":" and not doubt.prose.line.name):
             return None
         return doubt._replace(prose=prose, body=body, colon=c == ":")
 

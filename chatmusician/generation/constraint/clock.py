@@ -124,6 +124,8 @@ class Clock(NamedTuple):
     """What broken rhythm does to the next note; None for no broken rhythm."""
     layer: Ticks | None = None
     """What the longest layer before an ``&`` left of the bar; None if there was no ``&``."""
+    rests: bool = False
+    """A rest for whole bars fills the bar, which can have no layers then."""
 
     @property
     def settled(self) -> bool:
@@ -200,6 +202,14 @@ class Clock(NamedTuple):
             if rest >= 0 and rest % self.grain == 0:
                 return True
         return False
+
+    def begin_bar(self, room: Ticks | None = None) -> "Clock":
+        """At the start of a bar with that much room; without room, between two bars."""
+        return self._replace(room=room, last=0, layer=None, rests=False)
+
+    def rest(self) -> "Clock":
+        """After a rest that fills the bar."""
+        return self._replace(room=None if self.room is None else 0, last=0, rests=True)
 
     def overlay(self, size: Ticks | None) -> "Clock":
         """After ``&``, which goes back to the start of a bar that has room for ``size``."""

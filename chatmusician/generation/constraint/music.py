@@ -64,8 +64,7 @@ def steps(music: Music, characters: str) -> Next:
 
 def rest_bars(m: Music) -> Music:
     """After a ``Z``, which fills the bar."""
-    room = None if m.clock.room is None else 0
-    return m._replace(mode=Mode.DIGITS, data=0, clock=m.clock._replace(room=room, last=0))
+    return m._replace(mode=Mode.DIGITS, data=0, clock=m.clock.rest())
 
 
 # At the start of a line
@@ -412,7 +411,7 @@ _SIGNS: dict[str, Callable[[Music, str], Next]] = {
     "{": lambda m, _: m._replace(within=Within.GRACE, data="{"),
     "*": _begin(Mode.LINE_END, "*"),
     "\\": _begin(Mode.LINE_END, "\\"),
-    "&": lambda m, _: Layer(m) if m.gap is None and m.clock.settled else None,
+    "&": lambda m, _: Layer(m) if m.gap is None and m.clock.settled and not m.clock.rests else None,
     "y": _begin(Mode.DIGITS, 0),
     "%": lambda m, _: m._replace(mode=Mode.COMMENT, data="") if m.gap is not None and m.gap.on_line else None,
 }

@@ -209,8 +209,7 @@ def _close_bar(body: Body, end: BarEnd, moments: Moments) -> Body | End | None:
     if not music.clock.settled:
         return None
     gap = Gap(left=music.clock.left, closings=body.section.closings)
-    clock = music.clock._replace(room=None, last=0, layer=None)
-    return answer(body, steps(music._replace(gap=gap, clock=clock), characters), moments)
+    return answer(body, steps(music._replace(gap=gap, clock=music.clock.begin_bar()), characters), moments)
 
 
 def _open_bar(body: Body, opening: BarStart, moments: Moments) -> Body | End | None:
@@ -219,8 +218,7 @@ def _open_bar(body: Body, opening: BarStart, moments: Moments) -> Body | End | N
     assert music.gap is not None
     if music.gap.left is not None:
         section = section.close(music.gap.left, music.gap.closing)
-    clock = music.clock._replace(room=section.room, last=0, layer=None)
-    music = music._replace(mode=Mode.INSIDE, data=None, gap=None, clock=clock)
+    music = music._replace(mode=Mode.INSIDE, data=None, gap=None, clock=music.clock.begin_bar(section.room))
     if characters[0] in "ZX":
         music, characters = rest_bars(music), characters[1:]
     return answer(body._replace(section=section), steps(music, characters), moments)
