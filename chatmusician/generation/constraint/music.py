@@ -9,45 +9,50 @@ out: ``["text"`` for an ending, the capitals I K N Q U V W before a note, fields
 behind music on a line without ``|``.
 """
 
-import re
 from collections.abc import Callable
 
 from chatmusician.generation.constraint.bar_lines import bar_sign, begin_ending
 from chatmusician.generation.constraint.clock import Written
-from chatmusician.generation.constraint.fields import CHECKED, LONGEST, can_be_value, is_value
+from chatmusician.generation.constraint.notes import (
+    ACCIDENTALS,
+    NOTES,
+    after_accidental,
+    begin_broken,
+    begin_note,
+    on_broken,
+    on_note,
+    on_tuplet,
+    tuplet_mark,
+)
 from chatmusician.generation.constraint.states import (
-    READ,
     BarEnd,
     BarStart,
-    Change,
     End,
     Layer,
     Mode,
     Music,
     Next,
     Pending,
+    Read,
+    Reread,
     Within,
-    text_tail,
 )
-from chatmusician.music.lexer import DECORATION_LETTERS, read_tuplet
+from chatmusician.generation.constraint.texts import in_comment, in_inline, in_named, in_quote, on_field
+from chatmusician.music.lexer import DECORATION_LETTERS
 
-NOTES = "ABCDEFGabcdefg"
-_ACCIDENTALS = "^_="
 _DIGITS = "0123456789"
 _LABELS = "KLMNPQRTUVWXw+"
 """What can be the name of a field in the body; ``X`` begins another tune."""
-_TUPLET = re.compile(r"\([1-9]\d?(?::\d{0,2}){0,2}")
-_ENDS_OF_TUPLETS = ("", "1", "2", ":1", ":2", "::1", "1:1", "2:1", ":1:1", ":2:1")
-"""What may make a tuplet of the start of a mark."""
 _INLINE = "KLMNPQRUV"
 _MOST_DIGITS = 4
-_MOST_NAMED = 30
-_MOST_INLINE = 200
 
 
 def step(music: Music, character: str) -> Next:
     """What one more character makes of a state."""
-    return _STEPS[music.mode](music, character)
+    found = _STEPS[music.mode](music, character)
+    while isinstance(found, Reread):
+        found = _STEPS[found.then.mode](found.then, character)
+    return found
 
 
 def steps(music: Music, characters: str) -> Next:
@@ -100,7 +105,7 @@ def _after_label(m: Music, c: str) -> Next:
 def _after_colon(m: Music, c: str) -> Next:
     if c in "|:":
         return _again(m, m.data + ":" + c)
-    return _on_field(m._replace(mode=Mode.FIELD, data=(m.data, "")), c)
+    return on_field(m._replace(mode=Mode.FIELD, data=(m.data, "")), c)
 
 
 def _again(m: Music, characters: str) -> Next:
@@ -128,12 +133,12 @@ def _inside(m: Music, c: str) -> Next:
         return _in_chord(m, c)
     if m.within is Within.GRACE:
         return _in_grace(m, c)
-    if c in NOTES or c in _ACCIDENTALS or c in "zxZX":
+    if c in NOTES or c in ACCIDENTALS or c in "zxZX":
         if m.gap is not None:
             return BarStart(c, m) if (m.owes_nothing if c in "ZX" else m.gap.is_ripe) else None
         if c in "ZX":
             return rest_bars(m) if m.clock.room is None else None
-        return _begin_note(m, c)
+        return begin_note(m, c)
     if c == ".":
         return m._replace(mode=Mode.DOT)
     if c in " \t-)`$" or c in DECORATION_LETTERS:
@@ -151,50 +156,6 @@ def _after_dot(m: Music, c: str) -> Next:
     return _inside(m._replace(mode=Mode.INSIDE, gap=gap), c)
 
 
-def _begin_note(m: Music, c: str) -> Music | None:
-    """After an accidental, or the letter of a note or rest."""
-    if c in _ACCIDENTALS:
-        after = m._replace(mode=Mode.ACCIDENTAL, data=c, clock=m.clock._replace(last=0))
-        return after if m.clock.fits(Written(m.clock.unit)) else None
-    pending = Pending(Written(m.clock.unit), octaves=c in NOTES, sounds=c in NOTES)
-    return _if_it_fits(m._replace(mode=Mode.NOTE, data=pending, clock=m.clock._replace(last=0)))
-
-
-def _after_accidental(m: Music, c: str) -> Next:
-    if c in NOTES:
-        return _begin_note(m, c)
-    return m._replace(data="") if c == m.data and c in "^_" else None
-
-
-def _on_note(m: Music, c: str) -> Next:
-    pending: Pending = m.data
-    if pending.octaves and c in ",'":
-        return m
-    longer = pending.written.extend(c)
-    if longer is not None:
-        return _if_it_fits(m._replace(data=pending._replace(written=longer, octaves=False)))
-    settled = _settle(m, pending)
-    return _inside(settled, c) if settled is not None else None
-
-
-def _if_it_fits(m: Music) -> Music | None:
-    """The state, unless the note that is being written is too long already."""
-    heeded = m.within is Within.NOTHING or (m.within is Within.CHORD and not m.first)
-    return m if not heeded or m.clock.fits(m.data.written) else None
-
-
-def _settle(m: Music, pending: Pending) -> Music | None:
-    """After a note that is complete; None if it does not fit."""
-    inside = m._replace(mode=Mode.INSIDE, data=None, noted=m.noted or pending.sounds)
-    if m.within is Within.GRACE:
-        return inside._replace(noted=m.noted)
-    if m.within is Within.CHORD:
-        first = m.first or pending.written.ticks
-        return inside._replace(first=first) if m.first or m.clock.play(first) is not None else None
-    clock = m.clock.play(pending.written.ticks)
-    return inside._replace(clock=clock) if clock is not None else None
-
-
 def _on_digits(m: Music, c: str) -> Next:
     if c in _DIGITS and (m.data or c != "0"):
         return m._replace(data=m.data + 1) if m.data < _MOST_DIGITS else None
@@ -202,8 +163,8 @@ def _on_digits(m: Music, c: str) -> Next:
 
 
 def _in_chord(m: Music, c: str) -> Next:
-    if c in NOTES or c in _ACCIDENTALS or (c == "z" and m.first):
-        return _begin_note(m, c)
+    if c in NOTES or c in ACCIDENTALS or (c == "z" and m.first):
+        return begin_note(m, c)
     if c == "]" and m.first:
         outside = m._replace(within=Within.NOTHING, first=0, mode=Mode.NOTE)
         return outside._replace(data=Pending(Written(m.first)))
@@ -216,8 +177,8 @@ def _in_grace(m: Music, c: str) -> Next:
     if c == "/":
         return m._replace(data=None) if m.data == "{" else None
     m = m._replace(data=None)
-    if c in NOTES or c in _ACCIDENTALS:
-        return _begin_note(m, c)
+    if c in NOTES or c in ACCIDENTALS:
+        return begin_note(m, c)
     if c == "}":
         return m._replace(within=Within.NOTHING)
     if c in "-()` ><[]" or c in DECORATION_LETTERS or c in m.letters:
@@ -239,33 +200,7 @@ def _after_paren(m: Music, c: str) -> Next:
         return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
     if m.gap is not None:
         return BarStart("(" + c, m) if m.gap.is_ripe else None
-    return _tuplet_mark(m, "(" + c)
-
-
-def _tuplet_mark(m: Music, mark: str) -> Music | None:
-    """After the start of a tuplet's mark, unless nothing that fits can come of it."""
-    marks = (mark + rest for rest in _ENDS_OF_TUPLETS if _TUPLET.fullmatch(mark + rest))
-    fits = any(m.clock.begin_tuplet(*read_tuplet(whole)) is not None for whole in marks)
-    return m._replace(mode=Mode.TUPLET, data=mark) if fits else None
-
-
-def _on_tuplet(m: Music, c: str) -> Next:
-    if _TUPLET.fullmatch(m.data + c):
-        return _tuplet_mark(m, m.data + c)
-    clock = m.clock.begin_tuplet(*read_tuplet(m.data))
-    return _inside(m._replace(mode=Mode.INSIDE, data=None, clock=clock), c) if clock is not None else None
-
-
-def _begin_broken(m: Music, c: str) -> Next:
-    signs = (m.data if m.mode is Mode.BROKEN else "") + c
-    return m._replace(mode=Mode.BROKEN, data=signs) if m.clock.break_rhythm(signs) is not None else None
-
-
-def _on_broken(m: Music, c: str) -> Next:
-    if c == m.data[0]:
-        return _begin_broken(m, c) if len(m.data) < 3 else None
-    clock = m.clock.break_rhythm(m.data)
-    return _inside(m._replace(mode=Mode.INSIDE, data=None, clock=clock), c) if clock is not None else None
+    return tuplet_mark(m, "(" + c)
 
 
 def _after_bracket(m: Music, c: str) -> Next:
@@ -294,65 +229,6 @@ def _after_bracket_letter(m: Music, c: str) -> Next:
     if m.data == "M" and not m.owes_nothing:
         return None
     return m._replace(mode=Mode.INLINE, data=(m.data, "", 0))
-
-
-def _in_inline(m: Music, c: str) -> Next:
-    name, value, count = m.data
-    if c == "]":
-        if not is_value(name, value.strip()):
-            return None
-        return Change(name, value.strip(), m._replace(mode=Mode.INSIDE, data=None, words=True))
-    value = _longer(name, value, c)
-    if value is None or count == _MOST_INLINE or not " " <= c <= "~":
-        return None
-    return m._replace(data=(name, value, count + 1))
-
-
-def _on_field(m: Music, c: str) -> Next:
-    name, value = m.data
-    if c in "\n%":
-        if not is_value(name, value.strip()):
-            return None
-        after = m._replace(mode=Mode.LINE, data=None) if c == "\n" else m._replace(mode=Mode.COMMENT, data="")
-        return Change(name, value.strip(), after._replace(gap=m.gap and m.gap._replace(on_line=False)))
-    value = _longer(name, value, c) if name in READ else text_tail(value, c)
-    return m._replace(data=(name, value)) if value is not None else None
-
-
-def _longer(name: str, value: str, c: str) -> str | None:
-    """The value of a field with one more character, as far as it is needed; None if it cannot be one."""
-    if name not in READ:
-        return ""
-    if not " " <= c <= "~" or c == "\\" or len(value) == LONGEST:
-        return None
-    if name in CHECKED:
-        return value + c if can_be_value(name, (value + c).lstrip()) else None
-    return value if value.endswith(" ") and value.strip() else value.lstrip() + c  # the first word names a voice
-
-
-def _in_quote(m: Music, c: str) -> Next:
-    if c == '"':
-        return m._replace(mode=Mode.INSIDE, data=None)
-    tail = None if c == "\n" else text_tail(m.data, c)
-    return m._replace(data=tail) if tail is not None else None
-
-
-def _in_named(m: Music, c: str) -> Next:
-    sign, count = m.data
-    if c == sign and count:
-        return m._replace(mode=Mode.INSIDE, data=None, words=True)
-    if sign == "!" and not count and c in " \n" and m.within is Within.NOTHING:  # the ! of abc2win, a line break
-        return _inside(m._replace(mode=Mode.INSIDE, data=None), c)
-    if count == _MOST_NAMED or c in sign + '|"[]' or not "!" <= c <= "~":
-        return None
-    return m._replace(data=(sign, count + 1))
-
-
-def _in_comment(m: Music, c: str) -> Next:
-    if c == "\n":
-        return m._replace(mode=Mode.LINE, data=None, words=False, gap=m.gap and m.gap._replace(on_line=False))
-    tail = text_tail(m.data, c)
-    return m._replace(data=tail) if tail is not None else None
 
 
 def _to_line_end(m: Music, c: str) -> Next:
@@ -403,8 +279,8 @@ _SIGNS: dict[str, Callable[[Music, str], Next]] = {
     ":": _begin_bar_line,
     "[": _begin(Mode.BRACKET),
     "(": _begin(Mode.PAREN),
-    ">": _begin_broken,
-    "<": _begin_broken,
+    ">": begin_broken,
+    "<": begin_broken,
     '"': _begin(Mode.QUOTE, ""),
     "!": _begin(Mode.NAMED, ("!", 0)),
     "+": _begin(Mode.NAMED, ("+", 0)),
@@ -416,25 +292,25 @@ _SIGNS: dict[str, Callable[[Music, str], Next]] = {
     "%": lambda m, _: m._replace(mode=Mode.COMMENT, data="") if m.gap is not None and m.gap.on_line else None,
 }
 
-_STEPS: dict[Mode, Callable[[Music, str], Next]] = {
+_STEPS: dict[Mode, Callable[[Music, str], Read]] = {
     Mode.LINE: _at_line,
     Mode.LABEL: _after_label,
     Mode.COLON: _after_colon,
     Mode.INSIDE: _inside,
     Mode.DOT: _after_dot,
-    Mode.ACCIDENTAL: _after_accidental,
-    Mode.NOTE: _on_note,
+    Mode.ACCIDENTAL: after_accidental,
+    Mode.NOTE: on_note,
     Mode.DIGITS: _on_digits,
     Mode.PAREN: _after_paren,
-    Mode.TUPLET: _on_tuplet,
-    Mode.BROKEN: _on_broken,
+    Mode.TUPLET: on_tuplet,
+    Mode.BROKEN: on_broken,
     Mode.BRACKET: _after_bracket,
     Mode.BRACKET_LETTER: _after_bracket_letter,
-    Mode.INLINE: _in_inline,
-    Mode.FIELD: _on_field,
-    Mode.QUOTE: _in_quote,
-    Mode.NAMED: _in_named,
-    Mode.COMMENT: _in_comment,
+    Mode.INLINE: in_inline,
+    Mode.FIELD: on_field,
+    Mode.QUOTE: in_quote,
+    Mode.NAMED: in_named,
+    Mode.COMMENT: in_comment,
     Mode.LINE_END: _to_line_end,
     Mode.HALF_BAR: _on_half_bar,
     Mode.BAR: _on_bar,

@@ -144,6 +144,12 @@ class Layer(NamedTuple):
     then: Music
 
 
+class Reread(NamedTuple):
+    """What was being written is complete: the character is to be read by this state."""
+
+    then: Music
+
+
 class End(Enum):
     """The tune ends here."""
 
@@ -155,6 +161,7 @@ class End(Enum):
 Event = BarEnd | BarStart | Change | Layer | End
 Next = Music | Event | None
 """What a character makes of a state; None if it may not come."""
+Read = Next | Reread
 
 FOLDED = {**dict.fromkeys("ABDEFGabcdefg", "C"), "'": ","}
 """The one of several characters that mean the same, wherever a state folds."""

@@ -4,7 +4,7 @@
 `Section` says, a field changes meter, unit note length or voice, and the tune ends if every voice may.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chatmusician.generation.constraint.clock import Clock, Ticks, grain_of
 from chatmusician.generation.constraint.fields import (
@@ -106,7 +106,7 @@ class Moment:
     def __init__(self, music: Music) -> None:
         self.music, self.may_end, self.stops, self._folds = music, music.may_end, music.stops, music.folds
         self._after: dict[str, Moment | Event | None] = {}
-        self.walks: dict[object, object] = {}
+        self.walks: dict[Any, Any] = {}
         """What walks over the vocabulary from here found; see ``choices``."""
 
     def after(self, c: str, moments: "Moments") -> "Moment | Event | None":
