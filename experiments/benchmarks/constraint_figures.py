@@ -11,7 +11,7 @@ other in one process. The last line is JSON; for each way (``none``, ``syntax``,
 - ``repeat_signs``, ``repeated_bars``, ``in_key``, ``interval_distance``, ``length_distance``, ``bars_a_tune``: as the
   evaluation defines them, what the tunes are like, since a constraint should not change that;
 - ``cut``: answers that the limit of tokens cut; ``gave_way``: tokens for which no choice was left;
-- ``tokens_per_s``: of all groups;
+- ``tokens_per_s``: of all groups, of processor time of one core, since others may use the machine too;
 - ``slowdown``: how much longer a token takes than without constraint, median of the groups; ``slowdown_first``: in the
   first group, where every situation of a tune is new.
 
@@ -81,9 +81,12 @@ def constraint_figures(model: str, *, tunes: int = 500) -> dict[str, ConstraintF
 
 def sample(model: str, questions: list[str]) -> dict[str, Sampled]:
     """Answers to the questions in each way."""
+    import torch
+
     from chatmusician.generation.decoding import Decoding
     from chatmusician.generation.loading import load_generator
 
+    torch.set_num_threads(1)  # a second one helps so small a model little, and waits where others use the machine
     generator = load_generator(model=model, device="cpu")
     nano = Decoding(temperature=0.9, repetition_penalty=1.0, max_new_tokens=512, seed=SEED)
     generator.generate(questions[:2], nano)  # a warm-up
@@ -92,12 +95,15 @@ def sample(model: str, questions: list[str]) -> dict[str, Sampled]:
         group = questions[start : start + A_GROUP]
         numbers = range(start, start + len(group))
         for way, sampled in ways.items():
-            started = time.perf_counter()
+            started = time.process_time()
             answers = generator.generate(group, replace(nano, constraint=way), numbers=numbers)
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             sampled.answers += answers
             sampled.seconds.append(seconds / sum(answer.tokens for answer in answers))
-        print(f"{start + len(group)}: " + ", ".join(f"{way} {1 / s.seconds[-1]:.0f}" for way, s in ways.items()), flush=True)
+        print(
+            f"{start + len(group)}: " + ", ".join(f"{way} {1 / s.seconds[-1]:.0f}" for way, s in ways.items()),
+            flush=True,
+        )
     return ways
 
 

@@ -20,10 +20,6 @@ MOST_SITUATIONS = 30_000
 """Situations that are remembered; beyond it the memory is cleared."""
 
 
-ASCII = "\x7f"
-"""Beyond it there is nothing but text."""
-
-
 class Crossing(NamedTuple):
     """Where a walk on moments stops: what the character at ``place`` of a branch's label made of a moment."""
 
@@ -96,7 +92,10 @@ class Choices:
     def tokens(self, situation: Situation) -> int:
         """The tokens that may follow, as bits of the vocabulary."""
         if situation.tokens is None:
-            situation.tokens = self._walk(self.vocabulary.root, 0, situation.state)
+            state = situation.state
+            in_notation = isinstance(state, Body) and state.moment.in_notation
+            root = self.vocabulary.notation if in_notation else self.vocabulary.root
+            situation.tokens = self._walk(root, 0, state)
         return situation.tokens
 
     def plain_tokens(self, situation: Situation) -> int:
@@ -187,8 +186,6 @@ class Choices:
         tokens = branch.here if self._may_stop(here) else 0
         crossings: tuple[Crossing, ...] = ()
         for below in branch.branches:
-            if below.label > ASCII and here.stops is None:
-                break
             walk = self._walk_moment(below, 0, here)
             tokens |= walk.tokens
             crossings += walk.crossings

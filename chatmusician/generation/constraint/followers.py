@@ -18,7 +18,9 @@ BARS_IN_RESERVE = 2
 
 _FREE, _END = 0, 1
 """The places of the masks that allow everything, and nothing but the end."""
-_FIRST_ROWS, _MOST_ROWS = 256, 8192
+_FIRST_ROWS = 256
+_MOST_BYTES = 2**28
+"""Memory of the masks; beyond it they are made anew as they are needed."""
 
 
 class Follower:
@@ -86,8 +88,11 @@ class Masks:
             left: tokens to each row's limit.
             early: rows that may not end yet, for they lack ``min_new_tokens``.
         """
+        if self.choices.is_full:
+            self.choices.clear()
+            self._used = 0
         fits = self._bank.shape[1] == like.shape[-1] and self._bank.device == like.device
-        if not fits or self.choices.is_full or self._used > _MOST_ROWS - len(followers):
+        if not fits or not self._used or 2 * (self._used + len(followers)) * like.shape[-1] > _MOST_BYTES:
             self._start(like)
         places = [
             _FREE if follower is None or follower.situation.is_free else self._place(follower, to_limit, is_early)
@@ -112,7 +117,6 @@ class Masks:
 
     def _start(self, like: Tensor) -> None:
         """Keep masks for a model with these logits; those of before are forgotten."""
-        self.choices.clear()
         self._places.clear()
         self._bank = torch.zeros(_FIRST_ROWS, like.shape[-1], dtype=torch.bool, device=like.device)
         self._bank[_FREE] = True

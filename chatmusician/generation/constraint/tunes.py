@@ -101,11 +101,13 @@ def _after_field(header: Header, value: str) -> Header | Facts | None:
 class Moment:
     """A state of the music that occurs once only, with what each character was found to make of it."""
 
-    __slots__ = ("_after", "_folds", "may_end", "music", "stops", "walks")
+    __slots__ = ("_after", "_folds", "in_notation", "may_end", "music", "stops", "walks")
 
     def __init__(self, music: Music) -> None:
         self.music, self.may_end, self.stops, self._folds = music, music.may_end, music.stops, music.folds
         self._after: dict[str, Moment | Event | None] = {}
+        self.in_notation = self._folds and self.stops is None
+        """It is in none of the texts that music may hold."""
         self.walks: dict[Any, Any] = {}
         """What walks over the vocabulary from here found; see ``choices``."""
 
