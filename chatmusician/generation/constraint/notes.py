@@ -49,14 +49,15 @@ def _if_it_fits(m: Music) -> Music | None:
 
 def _settle(m: Music, pending: Pending) -> Music | None:
     """After a note that is complete; None if it does not fit."""
-    inside = m._replace(mode=Mode.INSIDE, data=None, noted=m.noted or pending.sounds)
     if m.within is Within.GRACE:
-        return inside._replace(noted=m.noted)
+        return m._replace(mode=Mode.INSIDE, data=None)
+    noted = m.noted or pending.sounds
     if m.within is Within.CHORD:
         first = m.first or pending.written.ticks
-        return inside._replace(first=first) if m.first or m.clock.play(first) is not None else None
+        fits = m.first or m.clock.play(first) is not None
+        return m._replace(mode=Mode.INSIDE, data=None, noted=noted, first=first) if fits else None
     clock = m.clock.play(pending.written.ticks)
-    return inside._replace(clock=clock) if clock is not None else None
+    return m._replace(mode=Mode.INSIDE, data=None, noted=noted, clock=clock) if clock is not None else None
 
 
 def tuplet_mark(m: Music, mark: str) -> Music | None:
