@@ -108,12 +108,14 @@ class Music(NamedTuple):
 
     @property
     def stops(self) -> str | None:
-        """Within a text: the characters that do not simply belong to it. None elsewhere."""
+        """Within a text: the characters that do not simply belong to it. None elsewhere, and within a character."""
         if self.mode is Mode.QUOTE:
-            return '"' + TEXT_STOPS
+            return None if self.data else '"' + TEXT_STOPS
         if self.mode is Mode.COMMENT:
-            return TEXT_STOPS
-        return TEXT_STOPS + "%" if self.mode is Mode.FIELD and self.data[0] not in READ else None
+            return None if self.data else TEXT_STOPS
+        if self.mode is not Mode.FIELD or self.data[0] in READ or self.data[1]:
+            return None
+        return TEXT_STOPS + "%"
 
 
 class BarEnd(NamedTuple):

@@ -49,8 +49,8 @@ class Header(NamedTuple):
 
     @property
     def stops(self) -> str | None:
-        """Within a text: the characters that do not simply belong to it. None elsewhere."""
-        if self.value is None or self.name in READ:
+        """Within a text: the characters that do not simply belong to it. None elsewhere, and within a character."""
+        if self.value or self.value is None or self.name in READ:
             return None
         return TEXT_STOPS if self.name == "%" else TEXT_STOPS + "%"
 
@@ -106,7 +106,7 @@ class Moment:
     def __init__(self, music: Music) -> None:
         self.music, self.may_end, self.stops, self._folds = music, music.may_end, music.stops, music.folds
         self._after: dict[str, Moment | Event | None] = {}
-        self.in_notation = self._folds and self.stops is None
+        self.in_notation = self._folds and music.mode not in (Mode.QUOTE, Mode.COMMENT)
         """It is in none of the texts that music may hold."""
         self.walks: dict[Any, Any] = {}
         """What walks over the vocabulary from here found; see ``choices``."""
