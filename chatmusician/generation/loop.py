@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chatmusician.errors import UserError
 from chatmusician.generation.backends.backend import Drawn, Row
+from chatmusician.generation.constraint.followers import Constraints, Follower
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.sampling import next_tokens, row_uniforms
 
@@ -47,6 +48,8 @@ class _Live:
     uniforms: list[float]
     alike: Decoding
     """How it chooses a token: all of its settings but the seed and the lengths."""
+    follower: Follower | None
+    """Holds it to its constraint."""
     token: int = -1
     count: int = 0
 
@@ -64,11 +67,12 @@ class SampledBatch:
     Args:
         steps: the model's forward passes.
         eos_ids: the tokens that end an answer.
+        constraints: what rows may be held to.
         slots: most rows that are live at once.
     """
 
-    def __init__(self, steps: Steps, *, eos_ids: Sequence[int], slots: int) -> None:
-        self.steps, self.slots = steps, slots
+    def __init__(self, steps: Steps, *, eos_ids: Sequence[int], constraints: Constraints, slots: int) -> None:
+        self.steps, self.constraints, self.slots = steps, constraints, slots
         self.eos = frozenset(eos_ids)
         self.eos_ids = torch.tensor(sorted(eos_ids), device=steps.device)
         self.live: list[_Live] = []
@@ -91,7 +95,8 @@ class SampledBatch:
             self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
             uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
             alike = replace(row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
-            self.live.append(_Live(row, since, uniforms, alike))
+            follower = self.constraints.follower(alike.constraint, row.prompt_ids, template=row.template)
+            self.live.append(_Live(row, since, uniforms, alike, follower))
         drawn = self._draw(logits, slice(first, first + len(rows)), _groups(self.live[first:]))
         self._leave_if_last(drawn, first=first)
         self.groups = _groups(self.live)
@@ -132,12 +137,19 @@ class SampledBatch:
         for one, token in zip(live, chosen.tolist(), strict=True):
             one.token, one.count = token, one.count + 1
             ended = token in self.eos
-            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit, now - one.since))
+            if one.follower is not None and not ended:
+                one.follower.advance(token)
+            gave_way = one.follower.gave_way if one.follower is not None else 0
+            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit, now - one.since, gave_way))
         return drawn
 
     def _choose(self, logits: Tensor, seen: Tensor, live: Sequence[_Live], decoding: Decoding) -> Tensor:
         """Tokens ``[B]`` of rows that choose alike."""
         early = [one.count < one.row.decoding.min_new_tokens for one in live]
+        allowed = None
+        if followers := [one.follower for one in live if one.follower is not None]:  # all or none: they choose alike
+            left = [one.row.limit - one.count for one in live]
+            allowed = followers[0].masks.allowed(followers, like=logits, left=left, early=early)
         return next_tokens(
             logits,
             seen=seen,
@@ -145,6 +157,7 @@ class SampledBatch:
             eos_ids=self.eos_ids,
             uniforms=torch.tensor([one.uniforms[one.count] for one in live], device=self.steps.device),
             decoding=decoding,
+            allowed=allowed,
         )
 
     def _leave_if_last(self, drawn: Sequence[Drawn], *, first: int = 0) -> bool:

@@ -30,6 +30,8 @@ class Row:
     """Most new tokens, the end of the answer included."""
     decoding: Decoding
     """How its tokens are chosen."""
+    template: bool = True
+    """Whether the prompt ends the template's question, so that the answer begins a text."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Drawn:
     """The row has left the batch: it ended, or this was token number ``row.limit``."""
     seconds: float
     """Since the row joined."""
+    gave_way: int = 0
+    """Tokens of the row, so far, for which its constraint left no choice and so allowed any."""
 
 
 class Batch(Protocol):

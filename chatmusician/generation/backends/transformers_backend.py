@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from chatmusician.errors import UserError
 from chatmusician.generation.backends.backend import BASE, check_adapter, find_eos_ids
 from chatmusician.generation.cache import AlignedCache
+from chatmusician.generation.constraint.followers import Constraints
 from chatmusician.generation.llama_step import LlamaStep
 from chatmusician.generation.loop import SampledBatch
 
@@ -59,6 +60,7 @@ class TransformersBackend:
                 f"the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}: they do not belong together"
             )
         self.eos_ids = find_eos_ids(tokenizer, model.generation_config)
+        self.constraints = Constraints(tokenizer, eos_ids=self.eos_ids)
         self.adapters: tuple[str, ...] = tuple(getattr(model, "peft_config", None) or ())
 
     @contextmanager
@@ -69,7 +71,7 @@ class TransformersBackend:
         try:
             with evaluating(self.model), self._with_adapter(adapter or self.adapter):
                 steps = TransformersSteps(self.model, slots=slots, longest=longest or self.window, threads=threads)
-                yield SampledBatch(steps, eos_ids=self.eos_ids, slots=slots)
+                yield SampledBatch(steps, eos_ids=self.eos_ids, constraints=self.constraints, slots=slots)
         finally:
             torch.set_num_threads(threads)
 

@@ -91,8 +91,15 @@ class VllmBatch:
         return len(self._rows)
 
     def join(self, rows: Sequence[Row]) -> list[Drawn]:
-        """Ask the engine for rows; their tokens come with the steps."""
+        """Ask the engine for rows; their tokens come with the steps.
+
+        Raises:
+            UserError: a row has a constraint.
+        """
         for row in rows:
+            if row.decoding.constraint != "none":
+                constraint = row.decoding.constraint
+                raise UserError(f"generation.constraint={constraint} is not known to vLLM: use backend=transformers")
             self._ask(row)
         return []
 
