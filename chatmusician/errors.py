@@ -7,3 +7,9 @@ exception is a fault of ours and keeps its traceback. See `chatmusician.config.e
 
 class UserError(Exception):
     """Something the user can mend. The message is one line: the value seen, where it came from, and the remedy."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

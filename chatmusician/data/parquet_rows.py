@@ -20,13 +20,13 @@ from chatmusician.data.raw_rows import (
     GivenRows,
     RawRow,
     RowRun,
-    first_line,
     is_of_content,
     is_remote,
     open_file,
     out_of_reach,
     unreadable,
 )
+from chatmusician.errors import first_line
 
 _BATCH_ROWS, _BATCH_BYTES = 256, 1 << 22
 """What is decoded at once: so many rows, or fewer where so many have more bytes than that by the size stated."""

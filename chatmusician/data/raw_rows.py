@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from chatmusician.errors import UserError
+from chatmusician.errors import UserError, first_line
 
 _OF_CONTENT = (pa.ArrowException, ValueError, TypeError, LookupError, EOFError, BadGzipFile, zlib.error)
 
@@ -80,12 +80,6 @@ def out_of_reach(file: str, error: Exception) -> UserError:
     """What is said of a file that cannot be read now."""
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # `fsspec` says no more than the name
     return UserError(f"{file} cannot be read ({first_line(cause)}); run again when it can: what is done is kept")
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def is_remote(file: str) -> bool:

@@ -29,8 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from chatmusician.data.code_version import code_version, modules_of
-from chatmusician.data.raw_rows import first_line
-from chatmusician.errors import UserError
+from chatmusician.errors import UserError, first_line
 
 _ITEMS_A_CORE = 2
 """In a chunk. Two chunks are in flight."""

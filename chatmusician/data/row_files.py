@@ -16,8 +16,8 @@ from typing import Any
 
 from chatmusician.data.json_lines import COMPRESSIONS, line_runs
 from chatmusician.data.parquet_rows import parquet_runs, table_rows
-from chatmusician.data.raw_rows import GivenRows, RowRun, first_line, is_remote, open_file, out_of_reach, unreadable
-from chatmusician.errors import UserError
+from chatmusician.data.raw_rows import GivenRows, RowRun, is_remote, open_file, out_of_reach, unreadable
+from chatmusician.errors import UserError, first_line
 
 _LINES = (".jsonl", ".ndjson", ".json")
 SUFFIXES = (".parquet", *_LINES, *(lines + packed for lines in _LINES for packed in COMPRESSIONS))

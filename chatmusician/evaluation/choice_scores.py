@@ -35,7 +35,7 @@ from transformers import DynamicCache
 
 from chatmusician.errors import UserError
 from chatmusician.evaluation.choice_questions import LETTERS, ChoiceOutcome, ChoiceQuestion, option_strings
-from chatmusician.generation.generator import evaluating
+from chatmusician.generation.backends.transformers_backend import evaluating
 from chatmusician.generation.llama_step import STATIC_ROPE
 
 LOGITS_AT_ONCE = 2**26

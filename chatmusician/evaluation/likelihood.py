@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from chatmusician.data.documents import Document
 from chatmusician.data.packing import IGNORED, TokenDocument, targets
 from chatmusician.data.tokenizing import DocumentTokenizer
-from chatmusician.generation.generator import evaluating
+from chatmusician.generation.backends.transformers_backend import evaluating
 from chatmusician.modeling.loss import hidden_states
 
 

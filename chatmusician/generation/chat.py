@@ -25,14 +25,19 @@ class Conversation:
         self.dropped = 0
         """How many of the oldest turns the model no longer sees, since they do not fit the window."""
 
-    def ask(self, question: str, decoding: Decoding) -> Pieces:
+    def ask(self, question: str, decoding: Decoding, *, adapter: str | None = None) -> Pieces:
         """The answer in pieces; the turn joins the history when the last piece was taken.
+
+        Args:
+            question: what is asked now.
+            decoding: how tokens are chosen.
+            adapter: see `chatmusician.generation.backends.backend.Backend.open`.
 
         Raises:
             UserError: the question has no letters, or does not fit the window even without history.
         """
         check_question(question)
-        answer = yield from self.generator.stream(self.prompt(question), decoding)
+        answer = yield from self.generator.stream(self.prompt(question), decoding, adapter=adapter)
         self.add(question, answer.text)
         return answer
 

@@ -1,22 +1,20 @@
 """A model and its tokenizer, ready to answer.
 
-    prompts -> token ids (prompting) -> steps of the sampling loop (loop) -> text (text_stream) -> `Answer`
+    prompts -> token ids (prompting) -> tokens drawn by a backend (backends, loop) -> text (text_stream) -> `Answer`
 
-`Generator` holds live objects, so that training callbacks can use it on the model in memory; `load_generator` makes one
-from files. Against transformers' ``generate`` (2M parameters, 256 tokens, one thread of a busy CPU, medians of five
-alternating runs) the loop gave 1.95 to 2.0 times the tokens a second for one prompt and 1.5 to 1.65 times for 16.
+`Generator` holds live objects, so that training callbacks can use it on the model in memory;
+`chatmusician.generation.loading.load_generator` makes one from files. Figures against transformers' ``generate`` are in
+experiments/README.md.
 """
 
 import collections.abc
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chatmusician.errors import UserError
+from chatmusician.generation.backends.backend import Backend, Drawn, Row, decode_rows
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loop import Row, decode_rows
 from chatmusician.generation.prompting import Prompt, encode_prompt
 from chatmusician.generation.text_stream import TextStream, answer_text
 
@@ -48,82 +46,85 @@ class Generator:
     """Answers prompts with a causal language model.
 
     Args:
-        model: a causal language model of transformers or a PEFT model around one, with full attention.
-        tokenizer: its tokenizer.
+        backend: what computes the tokens.
         batch_size: most answers that are generated at once. Memory grows with it, answers do not change.
 
     Raises:
-        UserError: the model uses sliding-window attention, or embeds fewer tokens than the tokenizer has.
+        UserError: the batch size is out of range.
     """
 
-    def __init__(self, *, model: Any, tokenizer: Any, batch_size: int = 16) -> None:
+    def __init__(self, *, backend: Backend, batch_size: int = 16) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} is out of range: it must be 1 or more")
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
-        self.window: int = model.config.max_position_embeddings
-        """Context window: most tokens of prompt and answer together."""
-        if set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}:
-            raise UserError(
-                f"{model.config.model_type} mixes attention types per layer: only full attention can be generated with"
-            )
-        sliding = getattr(model.config, "sliding_window", None)
-        if sliding and sliding < self.window:
-            raise UserError(
-                f"sliding_window={sliding} in config.json is not supported: only full attention can be generated with"
-            )
-        rows = model.get_input_embeddings().weight.shape[0]
-        if len(tokenizer) > rows:
-            raise UserError(
-                f"the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}: they do not belong together"
-            )
-        self.eos_ids = _eos_ids(model, tokenizer)
+        self.backend, self.batch_size = backend, batch_size
+        self.tokenizer, self.window, self.adapters = backend.tokenizer, backend.window, backend.adapters
+
+    @property
+    def model(self) -> Any:
+        """The model as an object of transformers, for what reads its logits.
+
+        Raises:
+            UserError: another backend computes the tokens.
+        """
+        model = getattr(self.backend, "model", None)
+        if model is None:
+            raise UserError("the logits of whole texts are needed here: use backend=transformers")
+        return model
 
     def generate(
-        self, prompts: Sequence[str | Prompt], decoding: Decoding, *, numbers: Sequence[int] | None = None
+        self,
+        prompts: Sequence[str | Prompt],
+        decoding: Decoding,
+        *,
+        numbers: Sequence[int] | None = None,
+        adapter: str | None = None,
     ) -> list[Answer]:
         """Answer ``prompts``, in their order; see `answers`."""
-        found = dict(self.answers(prompts, decoding, numbers=numbers))
+        found = dict(self.answers(prompts, decoding, numbers=numbers, adapter=adapter))
         return [found[i] for i in range(len(prompts))]
 
     def answers(
-        self, prompts: Sequence[str | Prompt], decoding: Decoding, *, numbers: Sequence[int] | None = None
+        self,
+        prompts: Sequence[str | Prompt],
+        decoding: Decoding,
+        *,
+        numbers: Sequence[int] | None = None,
+        adapter: str | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         """Answer ``prompts`` and yield (position in ``prompts``, answer) as answers are completed.
 
         Args:
-            prompts: questions, or `Prompt`s for history or for text without the template. decoding: how tokens are
-            chosen. numbers: the number of each prompt in its stream of random numbers; by default its position.
-            Prompt 7 of a file
-                keeps its answer when it is generated alone with number 7.
+            prompts: questions, or `Prompt`s for history or for text without the template.
+            decoding: how tokens are chosen.
+            numbers: the number of each prompt in its stream of random numbers; by default its position. Prompt 7 of a
+                file keeps its answer when it is generated alone with number 7.
+            adapter: see `chatmusician.generation.backends.backend.Backend.open`.
 
         Raises:
-            UserError: a prompt leaves no room in the context window, or the model's logits are not finite.
+            UserError: a prompt leaves no room in the context window, the adapter is not loaded, or the model's logits
+                are not finite.
         """
         jobs = [_as_prompt(prompt) for prompt in prompts]
-        rows = [self._row(number, job, decoding) for number, job in zip(numbers or range(len(jobs)), jobs, strict=True)]
+        rows = [
+            self.row(job, decoding, number=number)
+            for number, job in zip(numbers or range(len(jobs)), jobs, strict=True)
+        ]
         position = {id(row): i for i, row in enumerate(rows)}
         drawn_ids: list[list[int]] = [[] for _ in rows]
-        started: dict[int, float] = {}
-        before = time.perf_counter()
-        with evaluating(self.model):
-            for step in decode_rows(self.model, rows, decoding, eos_ids=self.eos_ids, batch_size=self.batch_size):
-                now = time.perf_counter()
-                for drawn in step:
-                    i = position[id(drawn.row)]
-                    started.setdefault(i, before)
-                    drawn_ids[i].append(drawn.token)
-                    if drawn.last:
-                        text = answer_text(
-                            self.tokenizer,
-                            drawn.row.prompt_ids,
-                            drawn_ids[i][:-1] if drawn.ended else drawn_ids[i],
-                            ended=drawn.ended,
-                            template=jobs[i].template,
-                        )
-                        yield i, self._answer(text, drawn_ids[i], drawn.ended, decoding, now - started[i])
-                before = time.perf_counter()
+        for drawn in self._tokens(rows, adapter=adapter):
+            i = position[id(drawn.row)]
+            drawn_ids[i].append(drawn.token)
+            if drawn.last:
+                text = answer_text(
+                    self.tokenizer,
+                    drawn.row.prompt_ids,
+                    drawn_ids[i][:-1] if drawn.ended else drawn_ids[i],
+                    ended=drawn.ended,
+                    template=jobs[i].template,
+                )
+                yield i, self._answer(text, drawn, tokens=len(drawn_ids[i]))
 
-    def stream(self, prompt: str | Prompt, decoding: Decoding) -> Pieces:
+    def stream(self, prompt: str | Prompt, decoding: Decoding, *, adapter: str | None = None) -> Pieces:
         """The answer to one prompt in pieces of text, as they are drawn.
 
         The pieces, joined, are the text of ``generate([prompt], decoding)``; the whole `Answer` is the value that the
@@ -133,23 +134,33 @@ class Generator:
             UserError: as `answers`.
         """
         job = _as_prompt(prompt)
-        row = self._row(0, job, decoding)
-        text = TextStream(self.tokenizer, row.prompt_ids, template=job.template)
+        row = self.row(job, decoding)
+        return (yield from self.pieces(job, row, self._tokens([row], adapter=adapter)))
+
+    def row(self, prompt: Prompt, decoding: Decoding, *, number: int = 0) -> Row:
+        """What a backend is asked for.
+
+        Raises:
+            UserError: the prompt is empty, or leaves no room in the context window.
+        """
+        ids = self.prompt_ids(prompt)
+        limit = min(decoding.max_new_tokens, self._room(prompt, ids))
+        return Row(number=number, prompt_ids=ids, limit=limit, decoding=decoding)
+
+    def pieces(self, prompt: Prompt, row: Row, tokens: Iterable[Drawn]) -> Pieces:
+        """The text of a row's ``tokens`` as they come; see `stream`."""
+        text = TextStream(self.tokenizer, row.prompt_ids, template=prompt.template)
         pieces: list[str] = []
-        ids: list[int] = []
-        ended = False
-        before = time.perf_counter()
-        with evaluating(self.model):
-            for (drawn,) in decode_rows(self.model, [row], decoding, eos_ids=self.eos_ids, batch_size=1):
-                ids.append(drawn.token)
-                ended = drawn.ended
-                piece = "" if ended else text.push(drawn.token)
-                if drawn.last:
-                    piece += text.finish(ended=ended)
-                if piece:
-                    pieces.append(piece)
-                    yield piece
-        return self._answer("".join(pieces), ids, ended, decoding, time.perf_counter() - before)
+        count = 0
+        for drawn in tokens:
+            count += 1
+            piece = "" if drawn.ended else text.push(drawn.token)
+            if drawn.last:
+                piece += text.finish(ended=drawn.ended)
+            if piece:
+                pieces.append(piece)
+                yield piece
+        return self._answer("".join(pieces), drawn, tokens=count)
 
     def check(self, prompt: str | Prompt) -> None:
         """Refuse a prompt that cannot be answered.
@@ -163,9 +174,12 @@ class Generator:
         """The token ids that the answer to ``prompt`` continues."""
         return encode_prompt(self.tokenizer, _as_prompt(prompt))
 
-    def _row(self, number: int, prompt: Prompt, decoding: Decoding) -> Row:
-        ids = self.prompt_ids(prompt)
-        return Row(number=number, prompt_ids=ids, limit=min(decoding.max_new_tokens, self._room(prompt, ids)))
+    def _tokens(self, rows: Sequence[Row], *, adapter: str | None) -> Iterator[Drawn]:
+        slots = min(self.batch_size, len(rows))
+        longest = max((len(row.prompt_ids) + row.limit for row in rows), default=None)
+        with self.backend.open(slots=slots, longest=longest, adapter=adapter) as batch:
+            for step in decode_rows(batch, rows, slots=slots):
+                yield from step
 
     def _room(self, prompt: Prompt, ids: Sequence[int]) -> int:
         """Tokens of the window that ``prompt`` leaves for its answer."""
@@ -180,39 +194,14 @@ class Generator:
             )
         return room
 
-    def _answer(self, text: str, ids: Sequence[int], ended: bool, decoding: Decoding, seconds: float) -> Answer:
+    def _answer(self, text: str, last: Drawn, *, tokens: int) -> Answer:
         cut = None
-        if not ended:
-            at_limit = len(ids) == decoding.max_new_tokens
-            limit = (
-                f"max_new_tokens={decoding.max_new_tokens}"
-                if at_limit
-                else f"the model's window of {self.window} tokens"
-            )
-            cut = f"cut after {len(ids)} tokens by {limit}"
-        return Answer(text=text, tokens=len(ids), finished=ended, cut=cut, seconds=seconds)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Eval mode, and back to the mode that each module was in: a model in training can be sampled."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+        if not last.ended:
+            most = last.row.decoding.max_new_tokens
+            limit = f"max_new_tokens={most}" if tokens == most else f"the model's window of {self.window} tokens"
+            cut = f"cut after {tokens} tokens by {limit}"
+        return Answer(text=text, tokens=tokens, finished=last.ended, cut=cut, seconds=last.seconds)
 
 
 def _as_prompt(prompt: str | Prompt) -> Prompt:
     return Prompt(text=prompt) if isinstance(prompt, str) else prompt
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The ids that end an answer, by the tokenizer and by the model's generation settings."""
-    configured = model.generation_config.eos_token_id
-    ids = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])} - {None}
-    if not ids:
-        raise UserError("neither the tokenizer nor generation_config.json names an end-of-sequence token")
-    return tuple(sorted(ids))

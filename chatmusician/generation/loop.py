@@ -1,61 +1,52 @@
 """The sampling loop: prompts as token ids in, new token ids out, one step at a time.
 
-At most ``batch_size`` rows are live. A row whose answer ends leaves at once and the next waiting one takes its place,
-so no forward pass is spent on a finished row. Prompts are computed one by one, without padding; only the one-token
-steps are batched. What a row draws depends on its own logits and its own stream of random numbers, so the answers do
-not depend on the batch size, up to the last bits of the matrix products (a kernel may sum 1 row and 16 rows in
-another order).
+A row whose answer ends leaves its batch at once and a waiting one takes its place, so no forward pass is spent on a
+finished row. Prompts are computed one by one, without padding; only the one-token steps are batched. What a row draws
+depends on its own logits, its own settings and its own stream of random numbers, so the answers do not depend on the
+batch, up to the last bits of the matrix products (a kernel may sum 1 row and 16 rows in another order).
 
-Everything that generates goes through `decode_rows`: whole answers, streams of text and files of prompts are three ways
-to read the same steps.
+Whole answers, streams of text, files of prompts and many users at once are ways to read the same steps. Rows of other
+settings are drawn for group by group: 0.1 ms for each group beyond the first.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from chatmusician.errors import UserError
-from chatmusician.generation.cache import AlignedCache
+from chatmusician.generation.backends.backend import Drawn, Row
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.llama_step import LlamaStep
 from chatmusician.generation.sampling import next_tokens, row_uniforms
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One answer to generate."""
+class Steps(Protocol):
+    """A model's forward passes over rows in slots, of which 0 to B - 1 are live. V: vocabulary entries."""
 
-    number: int
-    """Names the row in the steps, and picks its stream of random numbers."""
-    prompt_ids: tuple[int, ...]
-    limit: int
-    """Most new tokens, the end of the answer included."""
+    device: torch.device
 
+    def join(self, prompt_ids: Sequence[int]) -> Tensor:
+        """Compute a prompt into the next slot; the logits ``[1, V]`` after its last token."""
 
-@dataclass(frozen=True)
-class Drawn:
-    """One new token of one row."""
+    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """The logits ``[B, V]`` after one token more in each live slot, at its position in prompt and answer."""
 
-    row: Row
-    token: int
-    ended: bool
-    """The token is the end of the answer."""
-    last: bool
-    """The row has left the batch: it ended, or this was token number ``row.limit``."""
+    def leave(self, slot: int) -> None:
+        """Free a slot; the last live row takes it."""
 
 
 @dataclass
 class _Live:
-    """A row in the batch: its newest token, and how many it has drawn."""
+    """A row in the batch: its newest token, how many it has drawn, and its random numbers."""
 
     row: Row
-    token: int
-    count: int
+    since: float
+    uniforms: list[float]
+    token: int = -1
+    count: int = 0
 
     @property
     def position(self) -> int:
@@ -63,123 +54,112 @@ class _Live:
         return len(self.row.prompt_ids) + self.count - 1
 
 
-class _Batch:
-    """The live rows with their tensors; slot s of every tensor belongs to ``live[s]``.
+class SampledBatch:
+    """A `chatmusician.generation.backends.backend.Batch` over forward passes; slot s belongs to ``live[s]``.
 
-    Letters: S slots, B live rows, V vocabulary entries, N the longest answer in tokens.
+    Letters: S slots, B live rows, V vocabulary entries.
+
+    Args:
+        steps: the model's forward passes.
+        eos_ids: the tokens that end an answer.
+        slots: most rows that are live at once.
     """
 
-    def __init__(self, model: Any, decoding: Decoding, eos_ids: Sequence[int], slots: int) -> None:
-        self.model, self.decoding, self.eos = model, decoding, frozenset(eos_ids)
-        self.device = model.device
-        self.small = LlamaStep(model) if LlamaStep.suits(model) else None
-        self.eos_ids = torch.tensor(sorted(eos_ids), device=self.device)
-        self.cache = AlignedCache(rows=slots)
+    def __init__(self, steps: Steps, *, eos_ids: Sequence[int], slots: int) -> None:
+        self.steps, self.slots = steps, slots
+        self.eos = frozenset(eos_ids)
+        self.eos_ids = torch.tensor(sorted(eos_ids), device=steps.device)
         self.live: list[_Live] = []
-        self.uniforms = torch.zeros(decoding.max_new_tokens, slots, device=self.device)  # [N, S]
-        self.seen = torch.zeros(slots, 0, dtype=torch.bool, device=self.device)  # [S, V] once V is known
+        self.groups: list[tuple[Decoding, list[int]]] = []
+        self.seen = torch.zeros(slots, 0, dtype=torch.bool, device=steps.device)  # [S, V] once V is known
 
-    def join(self, row: Row) -> Drawn:
+    def __len__(self) -> int:
+        """How many rows are live."""
+        return len(self.live)
+
+    @torch.inference_mode()
+    def join(self, row: Row) -> list[Drawn]:
         """Compute a prompt, draw the first token, and keep the row unless that was its last."""
-        prefill = DynamicCache()
-        ids = torch.tensor([row.prompt_ids], device=self.device)  # [1, L]
-        logits = self.model(input_ids=ids, past_key_values=prefill, use_cache=True, logits_to_keep=1).logits[:, -1]
+        since = time.perf_counter()
+        logits = self.steps.join(row.prompt_ids)
         slot = len(self.live)
         if self.seen.shape[1] == 0:
-            self.seen = self.seen.new_zeros(self.seen.shape[0], logits.shape[-1])
+            self.seen = self.seen.new_zeros(self.slots, logits.shape[-1])
         self.seen[slot] = False
-        self.seen[slot, ids[0]] = True
-        self.uniforms[: row.limit, slot] = row_uniforms(self.decoding.seed, row.number, row.limit).to(self.device)
-        self.live.append(_Live(row, -1, 0))
-        drawn = self._draw(logits, slice(slot, slot + 1))[0]
-        if drawn.last:
-            self.live.pop()
-        else:
-            self.cache.join(prefill)
+        self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
+        uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
+        self.live.append(_Live(row, since, uniforms))
+        drawn = self._draw(logits, slice(slot, slot + 1), [(row.decoding, [0])])
+        if drawn[0].last:
+            self._leave(slot)
+        self.groups = _groups(self.live)
         return drawn
 
+    @torch.inference_mode()
     def step(self) -> list[Drawn]:
         """One token for every live row; rows that are done leave."""
-        self.cache.prepare()
-        tokens = torch.tensor([live.token for live in self.live], device=self.device)  # [B]
-        positions = torch.tensor([live.position for live in self.live], device=self.device)  # [B]
-        if self.small is not None:
-            logits = self.small(tokens, positions, self.cache)  # [B, V]
-        else:
-            logits = self.model(
-                input_ids=tokens[:, None],
-                position_ids=positions[:, None],
-                attention_mask=self.cache.mask(),
-                past_key_values=self.cache,
-                use_cache=True,
-            ).logits[:, -1]
-        self.cache.advance()
-        drawn = self._draw(logits, slice(0, len(self.live)))
-        for slot in reversed(range(len(drawn))):
-            if drawn[slot].last:
-                self._leave(slot)
+        logits = self.steps.step([live.token for live in self.live], [live.position for live in self.live])
+        drawn = self._draw(logits, slice(0, len(self.live)), self.groups)
+        leaving = [slot for slot, one in enumerate(drawn) if one.last]
+        for slot in reversed(leaving):
+            self._leave(slot)
+        if leaving:
+            self.groups = _groups(self.live)
         return drawn
 
-    def _draw(self, logits: Tensor, slots: slice) -> list[Drawn]:
-        """Draw for the live rows in ``slots`` from their logits ``[B, V]``."""
-        live = self.live[slots]
+    @torch.inference_mode()
+    def drop(self, row: Row) -> None:
+        """Take a live row out that nobody waits for any more."""
+        self._leave(next(slot for slot, live in enumerate(self.live) if live.row is row))
+        self.groups = _groups(self.live)
+
+    def _draw(self, logits: Tensor, slots: slice, groups: Sequence[tuple[Decoding, list[int]]]) -> list[Drawn]:
+        """Draw for the live rows in ``slots`` from their logits ``[B, V]``; ``groups`` count from its first slot."""
         if not bool(torch.isfinite(logits).all()):
             raise UserError(
                 "the model's logits are not finite: its weights hold NaN, or its dtype overflows; try dtype=float32"
             )
-        early = [one.count < self.decoding.min_new_tokens for one in live]
-        chosen = next_tokens(
-            logits,
-            seen=self.seen[slots],
-            may_end=~torch.tensor(early, device=self.device) if any(early) else None,
-            eos_ids=self.eos_ids,
-            uniforms=self._uniforms_of(live, slots),
-            decoding=self.decoding,
-        )
-        self.seen[slots].scatter_(1, chosen[:, None], True)
+        live, seen = self.live[slots], self.seen[slots]
+        if len(groups) == 1:
+            chosen = self._choose(logits, seen, live, groups[0][0])
+        else:
+            chosen = self.eos_ids.new_empty(len(live))
+            for decoding, members in groups:
+                index = torch.tensor(members, device=self.steps.device)
+                chosen[index] = self._choose(logits[index], seen[index], [live[i] for i in members], decoding)
+        seen.scatter_(1, chosen[:, None], True)
         drawn = []
+        now = time.perf_counter()
         for one, token in zip(live, chosen.tolist(), strict=True):
             one.token, one.count = token, one.count + 1
             ended = token in self.eos
-            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit))
+            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit, now - one.since))
         return drawn
 
-    def _uniforms_of(self, live: list[_Live], slots: slice) -> Tensor:
-        """This step's random number of each row, ``[B]``."""
-        if len(live) == 1:
-            return self.uniforms[live[0].count, slots]
-        steps = torch.tensor([one.count for one in live], device=self.device)
-        return self.uniforms[:, slots].gather(0, steps[None])[0]
+    def _choose(self, logits: Tensor, seen: Tensor, live: Sequence[_Live], decoding: Decoding) -> Tensor:
+        """Tokens ``[B]`` of rows that choose alike."""
+        early = [one.count < one.row.decoding.min_new_tokens for one in live]
+        return next_tokens(
+            logits,
+            seen=seen,
+            may_end=~torch.tensor(early, device=self.steps.device) if any(early) else None,
+            eos_ids=self.eos_ids,
+            uniforms=torch.tensor([one.uniforms[one.count] for one in live], device=self.steps.device),
+            decoding=decoding,
+        )
 
     def _leave(self, slot: int) -> None:
         last = len(self.live) - 1
         self.live[slot] = self.live[last]
         self.live.pop()
         self.seen[slot] = self.seen[last]
-        self.uniforms[:, slot] = self.uniforms[:, last]
-        self.cache.leave(slot)
+        self.steps.leave(slot)
 
 
-@torch.inference_mode()
-def decode_rows(
-    model: Any, rows: Sequence[Row], decoding: Decoding, *, eos_ids: Sequence[int], batch_size: int
-) -> Iterator[list[Drawn]]:
-    """Generate the answers of ``rows``; each step yields the tokens drawn in it.
-
-    Args:
-        model: a causal language model of transformers in eval mode, with full (not sliding-window) attention.
-        rows: what to generate; they start in this order.
-        decoding: how tokens are chosen.
-        eos_ids: the token ids that end an answer.
-        batch_size: most rows that are live at once.
-
-    Raises:
-        UserError: the logits are not finite.
-    """
-    waiting = deque(rows)
-    batch = _Batch(model, decoding, eos_ids, min(batch_size, len(rows)))
-    while waiting or batch.live:
-        while waiting and len(batch.live) < batch_size:
-            yield [batch.join(waiting.popleft())]
-        if batch.live:
-            yield batch.step()
+def _groups(live: Sequence[_Live]) -> list[tuple[Decoding, list[int]]]:
+    """The live rows by how they choose a token, which is all of their settings but the seed and the lengths."""
+    groups: dict[Decoding, list[int]] = {}
+    for slot, one in enumerate(live):
+        alike = replace(one.row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
+        groups.setdefault(alike, []).append(slot)
+    return list(groups.items())

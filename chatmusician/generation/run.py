@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loading import check_sources, load_generator, model_or_newest
+from chatmusician.generation.loading import check_sources, load_generator, model_or_newest, read_adapters
 from chatmusician.generation.prompt_files import AnswerFile, AnswerRow, read_prompts
 from chatmusician.generation.prompting import Prompt, check_question
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chatmusician.generation.generator import Answer, Generator, Pieces
 
 ANSWERS_FILE = "answers.jsonl"
+SWITCH = "/adapter "
 ANSWER_SHARE = 4
 """In a conversation, at least one in this many tokens of the window is kept free for the answer."""
 
@@ -82,10 +83,13 @@ def _load(cfg: Any) -> "Generator":
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     model = model_or_newest(cfg.model)
-    check_sources(model=model, adapter=cfg.adapter, tokenizer=cfg.tokenizer)
+    adapters = read_adapters(cfg.adapters)
+    check_sources(model=model, adapter=cfg.adapter, tokenizer=cfg.tokenizer, adapters=adapters)
     return load_generator(
         model=model,
+        backend=cfg.backend,
         adapter=cfg.adapter,
+        adapters=adapters,
         tokenizer=cfg.tokenizer,
         device=cfg.device,
         dtype=cfg.dtype,
@@ -160,21 +164,26 @@ def _answer_row(session: Session, index: int, prompt: str, answer: "Answer") -> 
 def converse(session: Session) -> None:
     """Answer questions from standard input, a line each, until an empty line, end of file or Ctrl-C.
 
-    With the template, earlier turns are part of each prompt; without it, each line is continued for itself.
+    With the template, earlier turns are part of each prompt; without it, each line is continued for itself. A line
+    ``/adapter NAME`` changes the adapter from the next answer on.
     """
     from chatmusician.generation.chat import Conversation
 
     generator, decoding = session.generator, session.decoding
     reserve = min(decoding.max_new_tokens, generator.window // ANSWER_SHARE)
     conversation = Conversation(generator=generator, reserve=reserve)
+    adapter: str | None = None
     try:
         for number, question in enumerate(_questions(), 1):
             dropped = conversation.dropped
             try:
+                if question.startswith(SWITCH):
+                    adapter = _switched(generator, question.removeprefix(SWITCH).strip())
+                    continue
                 if session.template:
-                    pieces = conversation.ask(question, decoding)
+                    pieces = conversation.ask(question, decoding, adapter=adapter)
                 else:
-                    pieces = generator.stream(session.prompt(question), decoding)
+                    pieces = generator.stream(session.prompt(question), decoding, adapter=adapter)
                 _print_stream(session, pieces, stem=f"tune-{number:05d}")
                 if conversation.dropped > dropped:
                     _remark(f"(the window is full: the first {conversation.dropped} turns are no longer seen)")
@@ -182,6 +191,14 @@ def converse(session: Session) -> None:
                 _remark(str(error))
     except KeyboardInterrupt:
         print()
+
+
+def _switched(generator: "Generator", name: str) -> str:
+    from chatmusician.generation.backends.backend import check_adapter
+
+    check_adapter(name, generator.adapters)
+    _remark(f"(adapter {name})")
+    return name
 
 
 def _questions() -> Iterator[str]:

@@ -11,6 +11,7 @@ from chatmusician.evaluation.choice_questions import (
     group_results,
     written_prompt,
 )
+from chatmusician.generation.backends.transformers_backend import TransformersBackend
 from chatmusician.generation.generator import Generator
 
 
@@ -68,7 +69,7 @@ def saying(tokenizer: PreTrainedTokenizerBase) -> Callable[[dict[str, str]], Gen
             loss = sum(learner(input_ids=row, labels=row).loss for row in rows)
             loss.backward()
             optimizer.step()
-        return Generator(model=learner.eval(), tokenizer=tokenizer)
+        return Generator(backend=TransformersBackend(model=learner.eval(), tokenizer=tokenizer))
 
     return train
 

@@ -22,6 +22,7 @@ from chatmusician.evaluation.music_theory_bench import (
     shuffled_questions,
     worked_examples,
 )
+from chatmusician.generation.backends.transformers_backend import TransformersBackend
 from chatmusician.generation.generator import Generator
 
 QUESTIONS = Path(__file__).with_name("music_theory_questions.jsonl")
@@ -262,7 +263,9 @@ def test_too_small_a_window_drops_examples_and_then_questions(
 def test_written_answers_of_an_untrained_model_are_counted(
     tokenizer: PreTrainedTokenizerBase, model: LlamaForCausalLM, benchmark: Benchmark
 ) -> None:
-    result = evaluate_by_writing(Generator(model=model, tokenizer=tokenizer), benchmark, shuffles=1)
+    result = evaluate_by_writing(
+        Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer)), benchmark, shuffles=1
+    )
     assert (result.scoring, result.shots) == ("written answer", 0)
     for subject in result.subjects:
         mine = [r.outcome for r in result.records if r.outcome.group == subject.group]

@@ -9,6 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from chatmusician.data.prompts import Turn
 from chatmusician.errors import UserError
 from chatmusician.export.merging import merge_adapter
+from chatmusician.generation.backends.transformers_backend import TransformersBackend
 from chatmusician.generation.chat import Conversation
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Generator
@@ -33,8 +34,12 @@ def test_answers_do_not_depend_on_the_batch(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, batch_size: int
 ) -> None:
     prompts = [f"{question} {i}" for i in range(2) for question in QUESTIONS]
-    alone = Generator(model=model, tokenizer=tokenizer, batch_size=1).generate(prompts, WARM)
-    together = Generator(model=model, tokenizer=tokenizer, batch_size=batch_size).generate(prompts, WARM)
+    alone = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=1).generate(
+        prompts, WARM
+    )
+    together = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=batch_size).generate(
+        prompts, WARM
+    )
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert len({answer.tokens for answer in alone}) > 3, "rows should leave at different steps"
     assert {answer.finished for answer in alone} == {True, False}
@@ -43,7 +48,7 @@ def test_answers_do_not_depend_on_the_batch(
 def test_a_row_keeps_its_answer_when_generated_alone(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    generator = Generator(model=model, tokenizer=tokenizer)
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer))
     together = generator.generate(QUESTIONS, WARM)
     alone = generator.generate([QUESTIONS[3]], WARM, numbers=[3])
     assert alone[0].text == together[3].text
@@ -54,8 +59,12 @@ def test_rows_outlive_the_first_buffer_and_late_long_prompts_fit(tokenizer: PreT
     long = "d2fd Adfd | " * 90
     prompts = ["Compose", long, "a reel"]
     decoding = Decoding(temperature=1.0, min_new_tokens=260, max_new_tokens=262)
-    alone = Generator(model=model, tokenizer=tokenizer, batch_size=1).generate(prompts, decoding)
-    together = Generator(model=model, tokenizer=tokenizer, batch_size=2).generate(prompts, decoding)
+    alone = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=1).generate(
+        prompts, decoding
+    )
+    together = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=2).generate(
+        prompts, decoding
+    )
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
 
@@ -74,14 +83,16 @@ def test_greedy_is_that_of_transformers(
             min_new_tokens=5,
             max_new_tokens=60,
         )[0, ids.shape[1] :]
-        (answer,) = Generator(model=model, tokenizer=tokenizer).generate([question], decoding)
+        (answer,) = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer)).generate(
+            [question], decoding
+        )
         text = tokenizer.decode(reference, skip_special_tokens=True).removeprefix(" ")
         assert answer.text == (text.removesuffix(" ") if answer.finished else text)
         assert answer.tokens == len(reference)
 
 
 def test_the_pieces_of_a_stream_are_the_answer(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
-    generator = Generator(model=model, tokenizer=tokenizer)
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer))
     for seed in range(12):
         decoding = Decoding(temperature=1.0, top_k=0, top_p=1.0, min_new_tokens=0, max_new_tokens=40, seed=seed)
         pieces = list(generator.stream("Compose a reel.", decoding))
@@ -90,7 +101,7 @@ def test_the_pieces_of_a_stream_are_the_answer(model: LlamaForCausalLM, tokenize
 
 
 def test_an_answer_says_what_cut_it(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
-    generator = Generator(model=model, tokenizer=tokenizer)
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer))
     (short,) = generator.generate(["Compose"], Decoding(min_new_tokens=7, max_new_tokens=7))
     assert (short.tokens, short.finished, short.cut) == (7, False, "cut after 7 tokens by max_new_tokens=7")
     used = len(generator.prompt_ids("Compose"))
@@ -102,7 +113,7 @@ def test_an_answer_says_what_cut_it(model: LlamaForCausalLM, tokenizer: PreTrain
 def test_a_prompt_longer_than_the_window_is_refused(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    generator = Generator(model=model, tokenizer=tokenizer)
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer))
     with pytest.raises(UserError, match=r"^prompt 'ceg .*\.\.\.' has \d+ tokens, but the model's window of 256 tokens"):
         generator.generate(["ceg " * 300], Decoding())
 
@@ -112,7 +123,9 @@ def test_a_model_in_training_mode_is_given_back_in_it(
 ) -> None:
     model.train()
     model.model.layers[0].eval()
-    Generator(model=model, tokenizer=tokenizer).generate(["Compose"], Decoding(max_new_tokens=10))
+    Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer)).generate(
+        ["Compose"], Decoding(max_new_tokens=10)
+    )
     assert model.training
     assert not model.model.layers[0].training
     assert model.model.layers[1].mlp.training
@@ -124,13 +137,13 @@ def test_weights_that_are_not_numbers_are_reported(tokenizer: PreTrainedTokenize
     with torch.no_grad():
         model.lm_head.weight[5, 5] = float("nan")
     with pytest.raises(UserError, match="logits are not finite"):
-        Generator(model=model, tokenizer=tokenizer).generate(["Compose"], Decoding())
+        Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer)).generate(["Compose"], Decoding())
 
 
 def test_a_conversation_sees_its_past_until_the_window_is_full(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    chat = Conversation(generator=Generator(model=model, tokenizer=tokenizer), reserve=60)
+    chat = Conversation(generator=Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer)), reserve=60)
     decoding = Decoding(max_new_tokens=30, temperature=1.0)
     "".join(chat.ask("Compose </s> a reel", decoding))
     first = chat.turns[0]
@@ -148,7 +161,9 @@ def test_a_conversation_sees_its_past_until_the_window_is_full(
 def test_a_loaded_folder_answers_as_the_model_in_memory(model_folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     decoding = Decoding(max_new_tokens=20)
     loaded = load_generator(model=str(model_folder), device="cpu").generate(["Compose"], decoding)
-    memory = Generator(model=make_model(len(tokenizer)), tokenizer=tokenizer).generate(["Compose"], decoding)
+    memory = Generator(backend=TransformersBackend(model=make_model(len(tokenizer)), tokenizer=tokenizer)).generate(
+        ["Compose"], decoding
+    )
     assert loaded[0].text == memory[0].text
 
 
@@ -178,7 +193,7 @@ def test_what_cannot_be_loaded_is_refused(model_folder: Path, options: dict, mes
 
 
 def test_history_reaches_the_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
-    generator = Generator(model=model, tokenizer=tokenizer)
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer))
     decoding = Decoding(temperature=0, max_new_tokens=20, repetition_penalty=1.0)
     past = Prompt(text="Go on", history=(Turn(question="Compose a jig", answer="X:1"),))
     without, with_past = generator.generate([Prompt(text="Go on"), past], decoding)

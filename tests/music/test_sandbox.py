@@ -251,7 +251,8 @@ def test_a_parent_that_was_killed_is_replaced() -> None:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_all_ends_with_the_process_that_asked(end: signal.Signals) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job is started without
         "from chatmusician.music.sandbox import run_tool\n"
         "from chatmusician.music.tool_processes import parent_of\n"
         "print(parent_of('').process_id, parent_of('').folder, flush=True)\n"

@@ -1,0 +1,1 @@
+"""What computes the tokens: transformers, llama.cpp or vLLM, behind the interface of `backend`."""

@@ -1,0 +1,126 @@
+"""Tokens by a model of transformers in this process, with any number of LoRA adapters beside it, unmerged.
+
+A model in training can be sampled: it is in eval mode while a batch is open, and as it was afterwards.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from chatmusician.errors import UserError
+from chatmusician.generation.backends.backend import BASE, check_adapter, find_eos_ids
+from chatmusician.generation.cache import AlignedCache
+from chatmusician.generation.llama_step import LlamaStep
+from chatmusician.generation.loop import SampledBatch
+
+
+class TransformersBackend:
+    """See `chatmusician.generation.backends.backend.Backend`.
+
+    Args:
+        model: a causal language model of transformers or a PEFT model around one, with full attention.
+        tokenizer: its tokenizer.
+        adapter: the adapter that is meant where none is named, or `BASE`; None for the model as it is.
+
+    Raises:
+        UserError: the model uses sliding-window attention, or embeds fewer tokens than the tokenizer has.
+    """
+
+    def __init__(self, *, model: Any, tokenizer: Any, adapter: str | None = None) -> None:
+        self.model, self.tokenizer, self.adapter = model, tokenizer, adapter
+        self.window: int = model.config.max_position_embeddings
+        if set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}:
+            raise UserError(
+                f"{model.config.model_type} mixes attention types per layer: only full attention can be generated with"
+            )
+        sliding = getattr(model.config, "sliding_window", None)
+        if sliding and sliding < self.window:
+            raise UserError(
+                f"sliding_window={sliding} in config.json is not supported: only full attention can be generated with"
+            )
+        rows = model.get_input_embeddings().weight.shape[0]
+        if len(tokenizer) > rows:
+            raise UserError(
+                f"the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}: they do not belong together"
+            )
+        self.eos_ids = find_eos_ids(tokenizer, model.generation_config)
+        self.adapters: tuple[str, ...] = tuple(getattr(model, "peft_config", None) or ())
+
+    @contextmanager
+    def open(self, *, slots: int, longest: int | None = None, adapter: str | None = None) -> Iterator[SampledBatch]:  # noqa: ARG002 -- memory is taken as rows grow
+        """An empty batch; see `chatmusician.generation.backends.backend.Backend.open`."""
+        check_adapter(adapter, self.adapters)
+        with evaluating(self.model), self._with_adapter(adapter or self.adapter):
+            yield SampledBatch(TransformersSteps(self.model, slots=slots), eos_ids=self.eos_ids, slots=slots)
+
+    @contextmanager
+    def _with_adapter(self, adapter: str | None) -> Iterator[None]:
+        if adapter is None or not self.adapters:
+            yield
+        elif adapter == BASE:
+            with self.model.disable_adapter():
+                yield
+        else:
+            before = self.model.active_adapter
+            self.model.set_adapter(adapter)
+            try:
+                yield
+            finally:
+                self.model.set_adapter(before)
+
+
+class TransformersSteps:
+    """See `chatmusician.generation.loop.Steps`; the weights are those of now."""
+
+    def __init__(self, model: Any, *, slots: int) -> None:
+        self.model, self.device = model, model.device
+        self.small = LlamaStep(model) if LlamaStep.suits(model) else None
+        self.cache = AlignedCache(rows=slots)
+
+    def join(self, prompt_ids: Sequence[int]) -> Tensor:
+        """Compute a prompt, alone and without padding."""
+        prefill = DynamicCache()
+        ids = torch.tensor([prompt_ids], device=self.device)  # [1, L]
+        logits: Tensor = self.model(input_ids=ids, past_key_values=prefill, use_cache=True, logits_to_keep=1).logits[
+            :, -1
+        ]
+        self.cache.join(prefill)
+        return logits
+
+    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """One token in each live slot."""
+        self.cache.prepare()
+        newest = torch.tensor(tokens, device=self.device)  # [B]
+        places = torch.tensor(positions, device=self.device)  # [B]
+        if self.small is not None:
+            logits = self.small(newest, places, self.cache)  # [B, V]
+        else:
+            logits = self.model(
+                input_ids=newest[:, None],
+                position_ids=places[:, None],
+                attention_mask=self.cache.mask(),
+                past_key_values=self.cache,
+                use_cache=True,
+            ).logits[:, -1]
+        self.cache.advance()
+        return logits
+
+    def leave(self, slot: int) -> None:
+        """Free a slot."""
+        self.cache.leave(slot)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Eval mode, and back to the mode that each module was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
