@@ -37,8 +37,8 @@ class Settings:
 
     model: str
     """The name of a loaded model."""
-    adapter: str | None
-    """The name of one of its adapters; None for the model without."""
+    adapter: str
+    """The name of one of its adapters, or `chatmusician.generation.backends.backend.BASE`."""
     decoding: Decoding
 
 
@@ -218,8 +218,6 @@ class Desk:
         service = self.services.get(settings.model)
         if service is None:
             raise UserError(f"there is no model {settings.model!r}: choose one of {', '.join(self.services)}")
-        if settings.adapter is not None and settings.adapter not in service.adapters:
-            raise UserError(f"the model {settings.model} has no adapter {settings.adapter!r}: choose another")
         return service
 
 

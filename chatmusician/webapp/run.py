@@ -7,12 +7,20 @@ import importlib.util
 import ipaddress
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
+from chatmusician.generation.backends.backend import BASE
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loading import check_sources, load_generator, model_or_newest
+from chatmusician.generation.loading import (
+    ONLY_ADAPTER,
+    check_sources,
+    load_generator,
+    model_or_newest,
+    read_adapters,
+)
 from chatmusician.webapp.server import address_of, listen, make_app, run_folder, serve
 
 if TYPE_CHECKING:
@@ -39,22 +47,37 @@ def run(cfg: Any) -> None:
         raise UserError("the demo needs gradio, which is not installed: pip install 'chatmusician[demo]'")
     os.environ.update(QUIET)
     decoding: Decoding = instantiate(cfg.generation)
-    models = {name: str(path) for name, path in cfg.models.items()}
     first = model_or_newest(cfg.model)
-    for path in (first, *models.values()):
-        check_sources(model=path, adapter=cfg.adapter, tokenizer=cfg.tokenizer)
+    models = _named([first, *map(str, cfg.models)])
+    for path in models.values():
+        _check(cfg, path, first=path == first)
     with listen(cfg.host, cfg.port) as listening, run_folder() as folder:
-        services = {name: _service(cfg, path) for name, path in {_name(first): first, **models}.items()}
+        services = {name: _service(cfg, path, first=path == first) for name, path in models.items()}
         _serve(cfg, services, decoding, folder, listening)
 
 
-def _name(model: str) -> str:
-    """What the page calls a model: the folder's name, or that of the run it is in. Not its path on this machine."""
-    path = Path(model)
-    return path.resolve().parent.name if path.name == "model" else path.name
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """What the page calls each model: its folder, or the run that the folder is of. Not its path on this machine."""
+    named: dict[str, str] = {}
+    for model in dict.fromkeys(models):
+        path = Path(model)
+        name = path.resolve().parent.name if path.name == "model" else path.name
+        number = sum(taken.rpartition(" (")[0] == name or taken == name for taken in named)
+        named[f"{name} ({number + 1})" if number else name] = model
+    return named
 
 
-def _service(cfg: Any, model: str) -> "Service":
+def _check(cfg: Any, model: str, *, first: bool) -> None:
+    """Refuse what cannot be loaded. Adapters and tokenizer are the first model's."""
+    check_sources(
+        model=model,
+        adapter=cfg.adapter if first else None,
+        adapters=read_adapters(cfg.adapters) if first else None,
+        tokenizer=cfg.tokenizer if first else None,
+    )
+
+
+def _service(cfg: Any, model: str, *, first: bool) -> "Service":
     from transformers.utils import logging
 
     from chatmusician.generation.service import Service
@@ -63,14 +86,24 @@ def _service(cfg: Any, model: str) -> "Service":
         logging.disable_progress_bar()
     generator = load_generator(
         model=model,
-        adapter=cfg.adapter,
-        tokenizer=cfg.tokenizer,
+        backend=cfg.backend,
+        adapter=cfg.adapter if first else None,
+        adapters=read_adapters(cfg.adapters) if first else None,
+        tokenizer=cfg.tokenizer if first else None,
         device=cfg.device,
         dtype=cfg.dtype,
         load_in_8bit=cfg.load_in_8bit,
         load_in_4bit=cfg.load_in_4bit,
+        batch_size=cfg.live,
     )
-    return Service(generator, live=cfg.live, waiting=cfg.waiting, each=cfg.each)
+    return Service(generator, slots=cfg.live, queue=cfg.waiting, each=cfg.each)
+
+
+def _first_adapter(cfg: Any) -> str:
+    """The name of the adapter to begin with."""
+    if cfg.adapter is None:
+        return BASE
+    return cfg.adapter if cfg.adapter in read_adapters(cfg.adapters) else ONLY_ADAPTER
 
 
 def _serve(cfg: Any, services: dict[str, "Service"], decoding: Decoding, folder: Path, listening: Any) -> None:
@@ -86,7 +119,13 @@ def _serve(cfg: Any, services: dict[str, "Service"], decoding: Decoding, folder:
         question_characters=cfg.question_characters,
     )
     most_events = (cfg.live + cfg.waiting) * len(services) + OTHER_EVENTS
-    page = Page(desk=desk, decoding=decoding, uploads=folder / "uploads", most_events=most_events)
+    page = Page(
+        desk=desk,
+        decoding=decoding,
+        adapter=_first_adapter(cfg),
+        uploads=folder / "uploads",
+        most_events=most_events,
+    )
     loopback = ipaddress.ip_address(listening.getsockname()[0]).is_loopback
     app = make_app(desk, page, loopback=loopback)
     print(f"{address_of(listening)} (Ctrl-C ends it)", flush=True)
