@@ -177,7 +177,9 @@ class Desk:
     ) -> AsyncIterator[View]:
         """Let an answer join the history, and show what is in it."""
         text, answer = answering.text, answering.answer
-        remarks = ["Stopped."] if answer is None else [f"{answer.cut}."] if answer.cut else []
+        remarks = ["Stopped."] if answer is None else [f"{answer.tokens} tokens in {answer.seconds:.1f} s."]
+        if answer is not None and answer.cut:
+            remarks.append(f"The answer was {answer.cut}.")
         if text:
             conversation.add(question, text)
             guest.unanswered = ""

@@ -14,7 +14,7 @@ import gradio as gr
 
 from chatmusician.generation.decoding import Decoding
 from chatmusician.music.sanitising import TEXT_CHARACTERS
-from chatmusician.webapp import forms
+from chatmusician.webapp import forms, transcript
 from chatmusician.webapp.cards import EMPTY
 from chatmusician.webapp.uploads import ENDINGS
 
@@ -61,17 +61,9 @@ class Layout:
         return [self.chords, *of_form, self.melody, *self.of_description, self.rhythm]
 
     def _lay_out_chat(self) -> None:
-        self.chat = gr.Chatbot(
-            label="Conversation",
-            show_label=False,
-            elem_id="chat",
-            height="26rem",
-            render_markdown=False,
-            buttons=["copy"],
-            feedback_options=None,
-            allow_file_downloads=False,
-            placeholder="Ask for a tune, or fill in one of the forms below.",
-        )
+        with gr.Column(elem_id="chat"):
+            self.past = gr.HTML(transcript.EMPTY)
+            self.now = gr.HTML()
         self.status = gr.HTML(elem_id="status")
         with gr.Row(elem_id="controls"):
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", size="sm", min_width=80)

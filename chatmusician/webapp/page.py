@@ -1,7 +1,7 @@
 """The page: Gradio components, laid out and wired to the `Desk`.
 
-A thin shell: every event calls a method of the desk and shows its views. The conversation is shown as plain text (no
-Markdown, no HTML), scores and sound by markup that ``cards`` has escaped. Gradio is told to run any number of answers
+A thin shell: every event calls a method of the desk and shows its views. The conversation, scores and sound are
+markup that ``transcript`` and ``cards`` have escaped. Gradio is told to run any number of answers
 side by side, as the queue that is fair to everyone is the model's `Service`; its own queue only bounds how many events
 of all kinds are kept.
 """
@@ -20,6 +20,7 @@ from chatmusician.webapp import forms
 from chatmusician.webapp.cards import notice, notices
 from chatmusician.webapp.desk import Desk, Settings, View, with_seed
 from chatmusician.webapp.layout import TITLE, Layout
+from chatmusician.webapp.transcript import transcript
 
 STATE_SESSIONS = 500
 """Sessions whose page Gradio remembers; none of ours is kept there."""
@@ -28,11 +29,8 @@ UPLOADS_FOLDER = "uploads"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 MONOSPACE = ("ui-monospace", "DejaVu Sans Mono", "Menlo", "Consolas", "monospace")
 STYLE = Path(__file__).with_name("page.css")
-KEYS = (
-    "<script>document.addEventListener('keydown', (event) => {"
-    "if (event.key === 'Escape') document.getElementById('stop')?.click(); });</script>"
-)
-"""Escape stops the answer, wherever the cursor is."""
+SCRIPT = Path(__file__).with_name("page.js")
+"""Keys, and where the conversation is scrolled to."""
 
 
 class Page:
@@ -60,7 +58,7 @@ class Page:
     def _wire(self) -> None:
         at = self.at
         hidden: dict[str, Any] = {"api_visibility": "undocumented", "show_progress": "hidden"}
-        shown = [at.chat, at.question, at.status, at.tunes, at.card, at.editor]
+        shown = [at.past, at.now, at.question, at.status, at.tunes, at.card, at.editor]
         for triggers, write, fields, name in (
             ([at.send.click, at.question.submit], lambda question: question, [at.question], "ask"),
             ([at.ask_chords.click, at.chords.submit], forms.ask_for_chords, [at.chords], "ask_chords"),
@@ -72,7 +70,7 @@ class Page:
             gr.on(triggers, asking, [*fields, *at.settings], shown, api_name=name, **hidden)
         at.again.click(self._again, at.settings, shown, api_name="again", **hidden)
         at.stop.click(self._stop, None, None, queue=False, api_name="stop", **hidden)
-        gr.on([at.clear.click, at.chat.clear], self._clear, None, shown, queue=False, api_name="clear", **hidden)
+        at.clear.click(self._clear, None, shown, queue=False, api_name="clear", **hidden)
         gr.on([at.draw.click, at.editor.submit], self._draw, at.editor, at.card, api_name="draw", **hidden)
         at.tunes.input(self._choose, at.tunes, [at.card, at.editor], api_name="choose", **hidden)
         at.take_tune.click(lambda abc: abc, at.editor, at.melody, api_name="take_tune", **hidden)
@@ -155,12 +153,7 @@ class Page:
         """What changes on the page, as Gradio wants it."""
         shown: dict[Any, Any] = {}
         if view.turns is not None:
-            shown[self.at.chat] = [
-                {"role": role, "content": text}
-                for turn in view.turns
-                for role, text in (("user", turn.question), ("assistant", turn.answer))
-                if text is not None
-            ]
+            shown[self.at.past], shown[self.at.now] = transcript(view.turns)
         if view.tunes is not None:
             newest = view.tunes[-1] if view.tunes else None
             shown[self.at.tunes] = gr.Dropdown(list(view.tunes), value=newest, visible=len(view.tunes) > 1)

@@ -88,7 +88,7 @@ def make_app(desk: "Desk", page: "Page", *, loopback: bool) -> "FastAPI":
     from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
     from chatmusician.webapp.guard import Guard
-    from chatmusician.webapp.page import KEYS, STYLE, theme
+    from chatmusician.webapp.page import SCRIPT, STYLE, theme
     from chatmusician.webapp.uploads import UPLOAD_BYTES
 
     started = time.monotonic()
@@ -127,7 +127,7 @@ def make_app(desk: "Desk", page: "Page", *, loopback: bool) -> "FastAPI":
         enable_monitoring=False,
         theme=theme(),
         css_paths=[STYLE],
-        head=KEYS,
+        head=f"<script>{SCRIPT.read_text()}</script>",
     )
     app.add_middleware(Guard, loopback=loopback)
     return app
