@@ -75,7 +75,9 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message = {**message, "headers": _guarded(message.get("headers", ()))}
+                # The application may have taken our exception for a fault of the body.
+                status = 413 if received > BODY_BYTES else message["status"]
+                message = {**message, "status": status, "headers": _guarded(message.get("headers", ()))}
             await send(message)
 
         try:
@@ -92,6 +94,6 @@ def _guarded(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]  # the rest is not read
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": reason.encode()})

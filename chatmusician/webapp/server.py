@@ -117,6 +117,7 @@ def make_app(desk: "Desk", page: "Page", *, loopback: bool) -> "FastAPI":
         app,
         page.blocks,
         path="/",
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         footer_links=[],
         run_history=False,
         show_error=False,

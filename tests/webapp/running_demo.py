@@ -33,16 +33,20 @@ class Demo:
         self._events = {event["api_name"]: event for event in config["dependencies"]}
         self._values = {component["id"]: component["props"].get("value") for component in config["components"]}
 
-    def event(self, name: str, *values: Any, session: str | None = None) -> list[dict[str, Any]]:
-        """The messages of an event of the page, to its end; values that are not given are the page's own."""
-        session = session or secrets.token_hex(8)
+    def begin(self, name: str, *values: Any, session: str) -> str:
+        """Let an event of the page happen, and give its number; values that are not given are the page's own."""
         event = self._events[name]
         data = [self._values[component] for component in event["inputs"]]
         data[: len(values)] = values
         asked = {"data": data, "fn_index": event["id"], "session_hash": session}
         joined = self.client.post("/gradio_api/queue/join", json=asked)
         joined.raise_for_status()
-        number, messages = joined.json()["event_id"], []
+        return joined.json()["event_id"]
+
+    def event(self, name: str, *values: Any, session: str | None = None) -> list[dict[str, Any]]:
+        """The messages of an event, to its end."""
+        session = session or secrets.token_hex(8)
+        number, messages = self.begin(name, *values, session=session), []
         with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
@@ -67,28 +71,37 @@ class Demo:
 
 
 @contextmanager
-def running(model: Path, folder: Path, *overrides: str) -> Iterator[Demo]:
-    """A demo on a free port, ended by Ctrl-C."""
+def started(model: Path, folder: Path, *overrides: str) -> Iterator[Demo]:
+    """A demo on a free port; ended by Ctrl-C, if it has not ended."""
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "chatmusician.demo", f"model={model}", "port=0", "seed=1", *GREEDY, *overrides]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(temporary),
-        stdout=subprocess.PIPE,
-        stderr=(folder / "stderr").open("w"),
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    with (folder / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(temporary),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            # Test runners in the background of a shell ignore it, and so would their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line.startswith("http://127.0.0.1:"), (folder / "stderr").read_text()
-        demo = Demo(process, line.split(" ")[0], temporary)
-        yield demo
-        assert process.poll() is None, (folder / "stderr").read_text()
+        yield Demo(process, line.split(" ")[0], temporary)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    assert process.returncode == 130, (folder / "stderr").read_text()
+
+
+@contextmanager
+def running(model: Path, folder: Path, *overrides: str) -> Iterator[Demo]:
+    """A demo that lives until it is ended by Ctrl-C, and then leaves nothing behind."""
+    with started(model, folder, *overrides) as demo:
+        yield demo
+        assert demo.process.poll() is None, (folder / "stderr").read_text()
+    assert demo.process.returncode == 130, (folder / "stderr").read_text()
+    assert list(demo.folder.iterdir()) == []

@@ -18,7 +18,7 @@ ANSWERS = {
     "Write two tunes.": f"The first:\n{SCALE}\n\nThe second:\n{WALTZ}",
     "Show me markup.": MARKUP,
     "What is a fifth?": "Seven semitones, as from C to G.",
-    "Play on and on.": "la " * 300,
+    "Play on and on.": "la " * 120,
 }
 """Question to answer; the last one never ends, as no end of it was taught."""
 ENDLESS = "Play on and on."
