@@ -6,7 +6,10 @@ Answers: a policy that lets the page load and ask nothing but its own server, wh
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
+
+from chatmusician.errors import UserError
 
 BODY_BYTES = 3 * 1024**2
 """Size of a request; a file to upload has at most two thirds."""
@@ -87,6 +90,25 @@ class Guard:
                 await _refuse(send, 413, f"a request may have {BODY_BYTES} bytes")
 
 
+def confine_gradio(uploads: Path) -> None:
+    """Let Gradio take no file but those in its folder of uploads, in this process, and fetch none.
+
+    A request may say that its file lies anywhere on this machine or at any address. Gradio checks that only for pages
+    that it launched itself; in one that is mounted, 6.31 copied ``/etc/passwd`` and asked other hosts.
+    """
+    from gradio.blocks import Block
+
+    folder = uploads.resolve()
+
+    async def take(_: Block, place: str) -> str:
+        path = Path(place).resolve()
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise UserError("the file of a request is not among the uploads: send it first")
+        return str(path)
+
+    Block.async_move_resource_to_block_cache = take  # type: ignore[method-assign, assignment]  # it has no hook for this
+
+
 def _guarded(headers: Any) -> list[tuple[bytes, bytes]]:
     """Our headers, and those of an answer that are not among them."""
     ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -94,6 +116,6 @@ def _guarded(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]  # the rest is not read
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": reason.encode()})

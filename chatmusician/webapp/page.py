@@ -19,6 +19,7 @@ from chatmusician.generation.decoding import Decoding
 from chatmusician.webapp import forms
 from chatmusician.webapp.cards import notice, notices
 from chatmusician.webapp.desk import Desk, Settings, View, with_seed
+from chatmusician.webapp.guard import confine_gradio
 from chatmusician.webapp.layout import TITLE, Layout
 from chatmusician.webapp.transcript import transcript
 
@@ -46,6 +47,7 @@ class Page:
 
     def __init__(self, *, desk: Desk, decoding: Decoding, adapter: str, uploads: Path, most_events: int) -> None:
         self.desk, self.decoding, self.uploads = desk, decoding, uploads.resolve()
+        confine_gradio(self.uploads)
         models = {name: self._adapters(name) for name in desk.services}
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, 600), fill_width=True) as self.blocks:
             self.at = Layout(
