@@ -47,17 +47,23 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = _reason(error)
         raise UserError(
             f"host={host} cannot be found ({reason}): use 127.0.0.1, or an address of this machine"
         ) from error
     try:
         return socket.create_server(address[:2], family=family, backlog=512)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = _reason(error)
         raise UserError(
             f"port={port} of host={host} cannot be used ({reason}): choose another, port=0 takes a free one"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The system's words for an error, without the address that Python adds to them."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error)
 
 
 def address_of(listening: socket.socket) -> str:

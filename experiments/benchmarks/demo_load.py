@@ -5,9 +5,9 @@
 A demo of its own is started on a free port of this machine, and each user asks the next question as soon as the last is
 answered, drawn and played, over HTTP as the page does. The last line is JSON:
 
-- ``answered``, ``refused`` (politely, in words) and ``failed``: how the questions ended, ``kinds`` how those that failed;
+- ``answered``, ``refused`` (politely, in words) and ``failed``: how the questions ended, ``kinds`` the failures;
 - ``first_token_s``: median seconds from a question to the first piece of its answer; ``whole_s`` to its tune's card;
-- ``memory_mib``: of the demo after a tenth of the time, and ``memory_end_mib`` at the end; ``temporary_mib``: its files.
+- ``memory_mib``: of the demo after a tenth of the time, and ``memory_end_mib`` at the end; ``temporary_mib``: files.
 
 Tests call `load`.
 """
