@@ -28,7 +28,8 @@ ROUNDS = 60
 
 def teach(output: Path) -> Path:
     """Train the model on its answers and save it as a folder."""
-    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # these products are too small to share; two threads wait for each other on a busy machine
     texts = [format_question(question) + format_answer(answer) for question, answer in ANSWERS.items()]
     texts[-1] = texts[-1].removesuffix(" </s> ")
     tokenizer = train_bpe(texts, vocab_size=400)
@@ -42,4 +43,5 @@ def teach(output: Path) -> Path:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+    torch.set_num_threads(threads)
     return save_model_folder(model=model.eval(), tokenizer=tokenizer, output=output)
