@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+AHEAD_BYTES = 256 * 2**20
+"""How large a fresh buffer may be for the sake of answers that may become long."""
 SPARE_COLUMNS = 256
 """Room for new tokens, in columns, that a fresh buffer has at least."""
 
@@ -78,15 +80,15 @@ class AlignedLayer(CacheLayerMixin):
 
 
 class AlignedCache(Cache):
-    """The cache of a batch of at most ``rows`` rows; see the module's text.
+    """The cache of at most ``rows`` rows, each of which may get ``columns`` tokens; see the module's text.
 
     Usage: `join` rows, then for each step `prepare`, run the model with `mask`, `advance`; `leave` when a row is done.
     """
 
-    def __init__(self, *, rows: int) -> None:
+    def __init__(self, *, rows: int, columns: int = 0) -> None:
         self.buffers: list[AlignedLayer] = []
         super().__init__(layers=cast("list[Any]", self.buffers))
-        self.capacity_rows = rows
+        self.capacity_rows, self.capacity_columns = rows, columns
         self.columns = Columns()
         self.starts: list[int] = []
         self._mask = torch.empty(0)
@@ -95,7 +97,7 @@ class AlignedCache(Cache):
         """Add a row; ``prefill`` is the DynamicCache with its prompt's keys and values (batch of one)."""
         row, length = self.columns.rows, prefill.get_seq_length()
         if not self.buffers:
-            self._allocate(prefill, length + SPARE_COLUMNS)
+            self._allocate(prefill, length)
         if length > self.columns.end:
             self._move(end=length)
         start = self.columns.end - length
@@ -134,7 +136,9 @@ class AlignedCache(Cache):
         """The column that was written is history now."""
         self.columns.end += 1
 
-    def _allocate(self, prefill: Any, capacity: int) -> None:
+    def _allocate(self, prefill: Any, length: int) -> None:
+        column = sum(2 * layer.keys[:, :, 0].nbytes for layer in prefill.layers) * self.capacity_rows
+        capacity = max(length + SPARE_COLUMNS, min(self.capacity_columns, AHEAD_BYTES // column))
         for layer in prefill.layers:
             keys, values = (
                 new.new_zeros(self.capacity_rows, new.shape[1], capacity, new.shape[3])

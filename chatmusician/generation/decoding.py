@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 from chatmusician.errors import UserError
 
+CONSTRAINTS = ("none", "syntax", "bars")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
@@ -27,6 +29,8 @@ class Decoding:
     """The end of the answer may not be drawn before this many tokens."""
     max_new_tokens: int = 1536
     """The answer is cut after this many tokens, or where the model's context window ends."""
+    constraint: str = "none"
+    """What a tune must be: ``none`` for anything, ``syntax`` for ABC that parses, ``bars`` for bars that add up too."""
     seed: int = 1234
     """Row i of a generation draws from a stream that depends on (seed, i) only, whatever the batch."""
 
@@ -49,10 +53,14 @@ class Decoding:
         for name, holds, allowed in rules:
             if not holds:
                 raise UserError(f"generation.{name}={getattr(self, name)} is out of range: it must be {allowed}")
+        if self.constraint not in CONSTRAINTS:
+            raise UserError(
+                f"generation.constraint={self.constraint} is unknown: choose one of {', '.join(CONSTRAINTS)}"
+            )
 
     def for_transformers(self) -> dict[str, float]:
-        """The settings by transformers' names, without the seed: the content of a generation_config.json."""
-        return {name: value for name, value in asdict(self).items() if name != "seed"}
+        """The settings that transformers has too, by its names: the content of a generation_config.json."""
+        return {name: value for name, value in asdict(self).items() if name not in ("constraint", "seed")}
 
     @property
     def greedy(self) -> bool:

@@ -31,6 +31,8 @@ class Answer:
     """The model ended its answer; if not, `cut` says what did."""
     cut: str | None
     """Why an unfinished answer stops where it does, with the limit in tokens; None for a finished one."""
+    gave_way: int
+    """Tokens for which the constraint left no choice and so allowed any; the tune may be wrong there."""
     seconds: float
     """From the answer's first token being computed, prompt included, to its last."""
 
@@ -145,7 +147,7 @@ class Generator:
         """
         ids = self.prompt_ids(prompt)
         limit = min(decoding.max_new_tokens, self._room(prompt, ids))
-        return Row(number=number, prompt_ids=ids, limit=limit, decoding=decoding)
+        return Row(number=number, prompt_ids=ids, limit=limit, decoding=decoding, template=prompt.template)
 
     def pieces(self, prompt: Prompt, row: Row, tokens: Iterable[Drawn]) -> Pieces:
         """The text of a row's ``tokens`` as they come; see `stream`."""
@@ -200,7 +202,9 @@ class Generator:
             most = last.row.decoding.max_new_tokens
             limit = f"max_new_tokens={most}" if tokens == most else f"the model's window of {self.window} tokens"
             cut = f"cut after {tokens} tokens by {limit}"
-        return Answer(text=text, tokens=tokens, finished=last.ended, cut=cut, seconds=last.seconds)
+        return Answer(
+            text=text, tokens=tokens, finished=last.ended, cut=cut, gave_way=last.gave_way, seconds=last.seconds
+        )
 
 
 def _as_prompt(prompt: str | Prompt) -> Prompt:

@@ -1,7 +1,7 @@
 """The sampling loop: prompts as token ids in, new token ids out, one step at a time.
 
 A row whose answer ends leaves its batch at once and a waiting one takes its place, so no forward pass is spent on a
-finished row. Prompts are computed one by one, without padding; only the one-token steps are batched. What a row draws
+finished row. Prompts are computed without padding. What a row draws
 depends on its own logits, its own settings and its own stream of random numbers, so the answers do not depend on the
 batch, up to the last bits of the matrix products (a kernel may sum 1 row and 16 rows in another order).
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chatmusician.errors import UserError
 from chatmusician.generation.backends.backend import Drawn, Row
+from chatmusician.generation.constraint.followers import Constraints, Follower
 from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.sampling import next_tokens, row_uniforms
 
@@ -28,8 +29,8 @@ class Steps(Protocol):
 
     device: torch.device
 
-    def join(self, prompt_ids: Sequence[int]) -> Tensor:
-        """Compute a prompt into the next slot; the logits ``[1, V]`` after its last token."""
+    def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Compute prompts, token ids, into the next slots; the logits ``[len(prompts), V]`` after their last tokens."""
 
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
         """The logits ``[B, V]`` after one token more in each live slot, at its position in prompt and answer."""
@@ -45,6 +46,10 @@ class _Live:
     row: Row
     since: float
     uniforms: list[float]
+    alike: Decoding
+    """How it chooses a token: all of its settings but the seed and the lengths."""
+    follower: Follower | None
+    """Holds it to its constraint."""
     token: int = -1
     count: int = 0
 
@@ -62,11 +67,12 @@ class SampledBatch:
     Args:
         steps: the model's forward passes.
         eos_ids: the tokens that end an answer.
+        constraints: what rows may be held to.
         slots: most rows that are live at once.
     """
 
-    def __init__(self, steps: Steps, *, eos_ids: Sequence[int], slots: int) -> None:
-        self.steps, self.slots = steps, slots
+    def __init__(self, steps: Steps, *, eos_ids: Sequence[int], constraints: Constraints, slots: int) -> None:
+        self.steps, self.constraints, self.slots = steps, constraints, slots
         self.eos = frozenset(eos_ids)
         self.eos_ids = torch.tensor(sorted(eos_ids), device=steps.device)
         self.live: list[_Live] = []
@@ -78,20 +84,21 @@ class SampledBatch:
         return len(self.live)
 
     @torch.inference_mode()
-    def join(self, row: Row) -> list[Drawn]:
-        """Compute a prompt, draw the first token, and keep the row unless that was its last."""
-        since = time.perf_counter()
-        logits = self.steps.join(row.prompt_ids)
-        slot = len(self.live)
+    def join(self, rows: Sequence[Row]) -> list[Drawn]:
+        """Compute prompts, draw the first tokens, and keep the rows of which that was not the last."""
+        since, first = time.perf_counter(), len(self.live)
+        logits = self.steps.join([row.prompt_ids for row in rows])
         if self.seen.shape[1] == 0:
             self.seen = self.seen.new_zeros(self.slots, logits.shape[-1])
-        self.seen[slot] = False
-        self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
-        uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
-        self.live.append(_Live(row, since, uniforms))
-        drawn = self._draw(logits, slice(slot, slot + 1), [(row.decoding, [0])])
-        if drawn[0].last:
-            self._leave(slot)
+        for slot, row in enumerate(rows, start=first):
+            self.seen[slot] = False
+            self.seen[slot, torch.tensor(row.prompt_ids, device=self.steps.device)] = True
+            uniforms = row_uniforms(row.decoding.seed, row.number, row.limit).tolist()
+            alike = replace(row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
+            follower = self.constraints.follower(alike.constraint, row.prompt_ids, template=row.template)
+            self.live.append(_Live(row, since, uniforms, alike, follower))
+        drawn = self._draw(logits, slice(first, first + len(rows)), _groups(self.live[first:]))
+        self._leave_if_last(drawn, first=first)
         self.groups = _groups(self.live)
         return drawn
 
@@ -100,10 +107,7 @@ class SampledBatch:
         """One token for every live row; rows that are done leave."""
         logits = self.steps.step([live.token for live in self.live], [live.position for live in self.live])
         drawn = self._draw(logits, slice(0, len(self.live)), self.groups)
-        leaving = [slot for slot, one in enumerate(drawn) if one.last]
-        for slot in reversed(leaving):
-            self._leave(slot)
-        if leaving:
+        if self._leave_if_last(drawn):
             self.groups = _groups(self.live)
         return drawn
 
@@ -133,12 +137,19 @@ class SampledBatch:
         for one, token in zip(live, chosen.tolist(), strict=True):
             one.token, one.count = token, one.count + 1
             ended = token in self.eos
-            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit, now - one.since))
+            if one.follower is not None and not ended:
+                one.follower.advance(token)
+            gave_way = one.follower.gave_way if one.follower is not None else 0
+            drawn.append(Drawn(one.row, token, ended, ended or one.count == one.row.limit, now - one.since, gave_way))
         return drawn
 
     def _choose(self, logits: Tensor, seen: Tensor, live: Sequence[_Live], decoding: Decoding) -> Tensor:
         """Tokens ``[B]`` of rows that choose alike."""
         early = [one.count < one.row.decoding.min_new_tokens for one in live]
+        allowed = None
+        if followers := [one.follower for one in live if one.follower is not None]:  # all or none: they choose alike
+            left = [one.row.limit - one.count for one in live]
+            allowed = followers[0].masks.allowed(followers, like=logits, left=left, early=early)
         return next_tokens(
             logits,
             seen=seen,
@@ -146,7 +157,15 @@ class SampledBatch:
             eos_ids=self.eos_ids,
             uniforms=torch.tensor([one.uniforms[one.count] for one in live], device=self.steps.device),
             decoding=decoding,
+            allowed=allowed,
         )
+
+    def _leave_if_last(self, drawn: Sequence[Drawn], *, first: int = 0) -> bool:
+        """Free the slots, from ``first`` on, of rows that are done; whether there were any."""
+        leaving = [slot for slot, one in enumerate(drawn, start=first) if one.last]
+        for slot in reversed(leaving):  # the last live row takes a slot: it is none of those that are left to free
+            self._leave(slot)
+        return bool(leaving)
 
     def _leave(self, slot: int) -> None:
         last = len(self.live) - 1
@@ -157,9 +176,8 @@ class SampledBatch:
 
 
 def _groups(live: Sequence[_Live]) -> list[tuple[Decoding, list[int]]]:
-    """The live rows by how they choose a token, which is all of their settings but the seed and the lengths."""
+    """The live rows by how they choose a token."""
     groups: dict[Decoding, list[int]] = {}
     for slot, one in enumerate(live):
-        alike = replace(one.row.decoding, seed=0, min_new_tokens=0, max_new_tokens=1)
-        groups.setdefault(alike, []).append(slot)
+        groups.setdefault(one.alike, []).append(slot)
     return list(groups.items())

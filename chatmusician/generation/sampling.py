@@ -16,6 +16,7 @@ softmax, top_p = 0.9, u = 0.62::
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -58,12 +59,45 @@ def draw(probabilities: Tensor, ids: Tensor, uniforms: Tensor) -> Tensor:
     cumulative = probabilities.cumsum(-1)
     target = uniforms[:, None] * cumulative[:, -1:]
     chosen = (cumulative <= target).sum(-1, keepdim=True)
-    last_kept = (probabilities > 0).sum(-1, keepdim=True) - 1
+    places = torch.arange(probabilities.shape[-1], device=probabilities.device)
+    last_kept = torch.where(probabilities > 0, places, 0).amax(-1, keepdim=True)
     return ids.gather(-1, torch.minimum(chosen, last_kept))[:, 0]
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What a constraint leaves to each row, as bool ``[B, V]``."""
+
+    tokens: Tensor
+    """Tokens that may be drawn."""
+    plain: Tensor
+    """Those of them that are left to a row whose model would draw none of them."""
+
+
+def hold(
+    probabilities: Tensor, ids: Tensor, logits: Tensor, allowed: Allowed, decoding: Decoding
+) -> tuple[Tensor, Tensor]:
+    """The candidates ``[B, C]`` that a constraint allows: what is drawn is what the model would have drawn, given that.
+
+    A row that has none is overruled. Of what it never meant to draw it gets the plain tokens, by their likelihood.
+    """
+    probabilities = probabilities.masked_fill(~allowed.tokens.gather(-1, ids), 0.0)
+    overruled = (probabilities == 0).all(-1)  # [B]
+    if bool(overruled.any()):
+        held = logits[overruled].masked_fill(~allowed.plain[overruled], float("-inf"))
+        probabilities[overruled], ids[overruled] = candidates(held, decoding)
+    return probabilities, ids
+
+
 def next_tokens(
-    logits: Tensor, *, seen: Tensor, may_end: Tensor | None, eos_ids: Tensor, uniforms: Tensor, decoding: Decoding
+    logits: Tensor,
+    *,
+    seen: Tensor,
+    may_end: Tensor | None,
+    eos_ids: Tensor,
+    uniforms: Tensor,
+    decoding: Decoding,
+    allowed: Allowed | None = None,
 ) -> Tensor:
     """The next token of every row, ``[B]``.
 
@@ -74,6 +108,7 @@ def next_tokens(
         eos_ids: ``[E]``, the ids that end an answer.
         uniforms: ``[B]``, this step's number of each row's stream.
         decoding: the settings.
+        allowed: what may be drawn; None for anything.
     """
     logits = logits.float()
     if decoding.repetition_penalty != 1:
@@ -82,6 +117,12 @@ def next_tokens(
         ends = logits.index_select(-1, eos_ids)
         logits = logits.index_copy(-1, eos_ids, ends.masked_fill(~may_end[:, None], float("-inf")))
     if decoding.greedy:
-        return logits.argmax(-1)
+        chosen = logits.argmax(-1)
+        if allowed is None:
+            return chosen
+        held = logits.masked_fill(~allowed.plain, float("-inf")).argmax(-1)
+        return torch.where(allowed.tokens.gather(-1, chosen[:, None])[:, 0], chosen, held)
     probabilities, ids = candidates(logits, decoding)
+    if allowed is not None:
+        probabilities, ids = hold(probabilities, ids, logits, allowed, decoding)
     return draw(probabilities, ids, uniforms)

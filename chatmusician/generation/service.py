@@ -154,8 +154,8 @@ class Service:
         """Answer with one adapter until nobody waits for it, or somebody's turn is with another."""
         while not self._closed:
             self._drop_given_up(batch)
-            while (taken := self._take(adapter)) is not None:
-                self._deliver(batch.join(taken.row))
+            if joining := list(iter(lambda: self._take(adapter), None)):
+                self._deliver(batch.join([job.row for job in joining]))
             if not self._live:
                 return
             self._deliver(batch.step())

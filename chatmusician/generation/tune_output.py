@@ -26,6 +26,8 @@ def tune_of(answer: Answer) -> AnsweredTune:
     """Find the tune in the text of ``answer`` and check it."""
     extraction = extract_tune(answer.text)
     problems = [answer.cut] if answer.cut else []
+    if answer.gave_way:
+        problems.append(f"the constraint gave way at {answer.gave_way} tokens, for which it had left no choice")
     problems += extraction.repairs
     if extraction.abc is None:
         problems.append(extraction.reason or "the answer has no tune")

@@ -39,6 +39,24 @@ def test_rows_of_a_batch_get_the_logits_of_each_text_alone() -> None:
     check([2, 1], 2)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("lengths", [[1], [7], [2, 1, 7, 3]])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_prompts_get_the_logits_and_the_caches_of_each_alone(lengths: list[int], kv_heads: int) -> None:
+    model = make_model(40, num_key_value_heads=kv_heads)
+    texts = [torch.arange(3 + length, 3 + 2 * length) for length in lengths]
+    prefills = [DynamicCache() for _ in texts]
+    logits = LlamaStep(model).prompts(texts, prefills)
+    for text, found, ours in zip(texts, prefills, logits, strict=True):
+        expected = DynamicCache()
+        alone = model(input_ids=text[None], past_key_values=expected, use_cache=True).logits[0, -1]
+        torch.testing.assert_close(ours, alone, rtol=1e-4, atol=1e-4)
+        assert found.get_seq_length() == len(text)
+        for mine, theirs in zip(found.layers, expected.layers, strict=True):
+            torch.testing.assert_close(mine.keys, theirs.keys, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(mine.values, theirs.values, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("hidden_act", "gelu"), ("attention_bias", True), ("rope_parameters", {"rope_type": "dynamic"})],

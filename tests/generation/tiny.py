@@ -18,6 +18,6 @@ def make_tokenizer() -> PreTrainedTokenizerBase:
     return train_bpe(LINES, vocab_size=320)
 
 
-def make_model(vocabulary: int, *, window: int = 256) -> LlamaForCausalLM:
+def make_model(vocabulary: int, *, window: int = 256, **settings: int) -> LlamaForCausalLM:
     """Weights large enough that the most likely tokens differ."""
-    return tiny_llama(vocabulary, max_position_embeddings=window, initializer_range=0.3)
+    return tiny_llama(vocabulary, max_position_embeddings=window, initializer_range=0.3, **settings)

@@ -6,6 +6,7 @@ Rows join a batch and leave it at any time, so that no computation waits for the
 compute logits and draw by the same code (`chatmusician.generation.loop`); vLLM draws by itself.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Row:
     """Most new tokens, the end of the answer included."""
     decoding: Decoding
     """How its tokens are chosen."""
+    template: bool = True
+    """Whether the prompt ends the template's question, so that the answer begins a text."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Drawn:
     """The row has left the batch: it ended, or this was token number ``row.limit``."""
     seconds: float
     """Since the row joined."""
+    gave_way: int = 0
+    """Tokens of the row, so far, for which its constraint left no choice and so allowed any."""
 
 
 class Batch(Protocol):
@@ -51,8 +56,8 @@ class Batch(Protocol):
     def __len__(self) -> int:
         """How many rows are live."""
 
-    def join(self, row: Row) -> list[Drawn]:
-        """Take a row in, where there is a free slot; its first token, if the prompt is computed at once.
+    def join(self, rows: Sequence[Row]) -> list[Drawn]:
+        """Take rows in, where there are free slots; their first tokens, if the prompts are computed at once.
 
         Raises:
             UserError: the logits are not finite.
@@ -108,13 +113,12 @@ def decode_rows(batch: Batch, rows: Sequence[Row], *, slots: int) -> Iterator[li
     Raises:
         UserError: the logits are not finite.
     """
-    waiting = iter(rows)
-    while True:
-        while len(batch) < slots and (row := next(waiting, None)) is not None:
-            yield batch.join(row)
-        if not len(batch):
-            return
-        yield batch.step()
+    waiting = deque(rows)
+    while waiting or len(batch):
+        if joining := [waiting.popleft() for _ in range(min(slots - len(batch), len(waiting)))]:
+            yield batch.join(joining)
+        if len(batch):
+            yield batch.step()
 
 
 def check_adapter(name: str | None, adapters: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chatmusician.errors import UserError
 from chatmusician.generation.backends.backend import check_adapter
+from chatmusician.generation.constraint.followers import Constraints
 from chatmusician.generation.loop import SampledBatch
 
 PROMPT_TOKENS = 512
@@ -64,6 +65,7 @@ class LlamaCppBackend:
             )
         self._exact = _file_type(self._model) == FLOAT32
         self.tokenizer, self.eos_ids = tokenizer, tuple(eos_ids)
+        self.constraints = Constraints(tokenizer, eos_ids=self.eos_ids)
         self.window = int(llama_cpp.llama_model_n_ctx_train(self._model))
 
     @contextmanager
@@ -74,7 +76,7 @@ class LlamaCppBackend:
             self._model, entries=self.entries, slots=slots, longest=longest or self.window, exact=self._exact
         )
         try:
-            yield SampledBatch(steps, eos_ids=self.eos_ids, slots=slots)
+            yield SampledBatch(steps, eos_ids=self.eos_ids, constraints=self.constraints, slots=slots)
         finally:
             steps.close()
 
@@ -124,8 +126,11 @@ class LlamaCppSteps:
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
 
-    def join(self, prompt_ids: Sequence[int]) -> Tensor:
-        """Compute a prompt, `PROMPT_TOKENS` at a time."""
+    def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Compute prompts, `PROMPT_TOKENS` at a time."""
+        return torch.cat([self._join(prompt_ids) for prompt_ids in prompts])
+
+    def _join(self, prompt_ids: Sequence[int]) -> Tensor:
         sequence = self._free.pop()
         self._order.append(sequence)
         for start in range(0, len(prompt_ids), PROMPT_TOKENS):

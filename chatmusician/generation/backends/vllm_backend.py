@@ -90,8 +90,20 @@ class VllmBatch:
         """How many rows are live."""
         return len(self._rows)
 
-    def join(self, row: Row) -> list[Drawn]:
-        """Ask the engine for a row; its tokens come with the steps."""
+    def join(self, rows: Sequence[Row]) -> list[Drawn]:
+        """Ask the engine for rows; their tokens come with the steps.
+
+        Raises:
+            UserError: a row has a constraint.
+        """
+        for row in rows:
+            if row.decoding.constraint != "none":
+                constraint = row.decoding.constraint
+                raise UserError(f"generation.constraint={constraint} is not known to vLLM: use backend=transformers")
+            self._ask(row)
+        return []
+
+    def _ask(self, row: Row) -> None:
         decoding = row.decoding
         settings = SamplingParams(
             temperature=decoding.temperature,
@@ -110,7 +122,6 @@ class VllmBatch:
         prompt = {"prompt_token_ids": list(row.prompt_ids)}
         self._engine.add_request(name, prompt, settings, lora_request=self._lora)
         self._rows[name] = row, time.perf_counter()
-        return []
 
     def step(self) -> list[Drawn]:
         """What the engine has next."""
