@@ -19,6 +19,8 @@ from chatmusician.webapp.cards import EMPTY
 from chatmusician.webapp.uploads import ENDINGS
 
 TITLE = "ChatMusician"
+CONSTRAINTS = (("as they come", "none"), ("keep to valid ABC", "syntax"), ("keep bars full", "bars"))
+"""Words for what `chatmusician.generation.decoding.Decoding.constraint` may be."""
 EXAMPLES = (
     "Compose a jig in G major with two sections of eight bars, each repeated.",
     "Write a slow air in D minor that climbs in its second half and comes home at the end.",
@@ -52,7 +54,7 @@ class Layout:
     @property
     def settings(self) -> list[Any]:
         """What each answer is made with, in the order of the page's ``_settings``."""
-        return [self.model, self.adapter, *self.sliders, self.seed]
+        return [self.model, self.adapter, *self.sliders, self.constraint, self.seed]
 
     @property
     def material(self) -> list[Any]:
@@ -163,6 +165,9 @@ class Layout:
                 gr.Slider(0, 200, given.top_k, step=1, label="Top-k (0: no limit)"),
                 gr.Slider(1, 2, given.repetition_penalty, step=0.05, label="Repetition penalty"),
             ]
+            self.constraint = gr.Dropdown(
+                list(CONSTRAINTS), value=given.constraint, label="Tunes", elem_id="constraint"
+            )
             self.seed = gr.Number(None, label="Seed (empty: another one each time)", precision=0, elem_id="seed")
 
     def _lay_out_tune(self) -> None:

@@ -141,9 +141,14 @@ class Page:
         }
 
     def _settings(self, model: str, adapter: str, temperature: float, top_p: float, top_k: float, *rest: Any) -> Any:
-        penalty, seed = rest
+        penalty, constraint, seed = rest
         decoding = replace(
-            self.decoding, temperature=temperature, top_p=top_p, top_k=int(top_k), repetition_penalty=penalty
+            self.decoding,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=int(top_k),
+            repetition_penalty=penalty,
+            constraint=constraint,
         )
         return Settings(model=model, adapter=adapter, decoding=with_seed(decoding, seed))
 

@@ -67,7 +67,7 @@ def test_a_signal_ends_it_while_pages_are_open_and_answers_are_written(
         streams = [f"{demo.url}/gradio_api/heartbeat/one", f"{demo.url}/gradio_api/queue/data?session_hash=one"]
         with httpx.stream("GET", streams[0], timeout=60) as heart, httpx.stream("GET", streams[1], timeout=60) as data:
             assert next(heart.iter_lines()).startswith("data")
-            assert any("la la" in line for line in data.iter_lines())
+            assert any("said model" in line for line in data.iter_lines())
             demo.process.send_signal(number)
             demo.process.wait(timeout=60)
         assert demo.process.returncode == status

@@ -234,8 +234,9 @@ def test_an_upload_that_is_no_tune_is_refused_in_words(page: Any) -> None:
         page.wait_for_selector(f"#status [role=alert] >> text=/^{re.escape(name)}/")
 
 
-def test_settings_decide_what_is_answered(page: Any) -> None:
+def test_the_settings_open_with_what_the_command_line_said(page: Any) -> None:
     page.click("#settings button")
+    page.wait_for_selector("#seed input")
     assert page.locator("#settings input[type=range]").count() == 4
     assert page.input_value("#model input") == "taught0"
 
