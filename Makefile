@@ -34,9 +34,14 @@ install: $(VENV)/.installed ## Create .venv and install the package
 quickstart: $(VENV)/.installed ## Folk tunes in, a new tune out: pretrain, fine-tune, merge, evaluate, compose, engrave, play
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.pipeline +experiment=quickstart
 
+.PHONY: demo
+demo: $(VENV)/.installed ## Play the newest model in the browser: http://127.0.0.1:8888
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[demo]'
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.demo
+
 .PHONY: extras
-extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, Ray, and llama.cpp (compiled, 7 minutes)
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[eval,llama-cpp,ray]'
+extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, Ray, Gradio, and llama.cpp (compiled, 7 minutes)
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[demo,eval,llama-cpp,ray]'
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test

@@ -21,6 +21,7 @@ ALLOWED = {
     "generation": {"errors", "music", "data", "export"},
     "callbacks": {"errors", "data", "modeling", "strategies", "export", "generation"},
     "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
+    "webapp": {"errors", "music", "data", "export", "generation"},
 }
 """What each package may import, besides itself. Entry points and what they run may import everything."""
 

@@ -15,11 +15,12 @@ class Conversation:
     Args:
         generator: who answers.
         reserve: tokens of the window that history may not take from the answer.
+        turns: what was said before, perhaps to another model.
     """
 
-    def __init__(self, *, generator: Generator, reserve: int) -> None:
+    def __init__(self, *, generator: Generator, reserve: int, turns: tuple[Turn, ...] = ()) -> None:
         self.generator, self.reserve = generator, reserve
-        self.turns: tuple[Turn, ...] = ()
+        self.turns = turns
         """All completed turns, oldest first."""
         self.dropped = 0
         """How many of the oldest turns the model no longer sees, since they do not fit the window."""
@@ -37,8 +38,17 @@ class Conversation:
         """
         check_question(question)
         answer = yield from self.generator.stream(self.prompt(question), decoding, adapter=adapter)
-        self.turns += (Turn(question=question, answer=answer.text),)
+        self.add(question, answer.text)
         return answer
+
+    def add(self, question: str, answer: str) -> None:
+        """Let a turn join the history, exactly as it was said."""
+        self.turns += (Turn(question=question, answer=answer),)
+
+    def take_back(self) -> None:
+        """Let the newest turn leave the history, so that its question can be asked again."""
+        self.turns = self.turns[:-1]
+        self.dropped = min(self.dropped, len(self.turns))
 
     def prompt(self, question: str) -> Prompt:
         """The prompt for ``question``, with as much of the history as fits."""

@@ -1,5 +1,6 @@
 """From an answer to the tune in it: found, checked, and written as score and sound."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from chatmusician.generation.generator import Answer
 from chatmusician.music.checks import check_tune
 from chatmusician.music.extraction import extract_tune
 from chatmusician.music.rendering import render
+
+_BEFORE_NUMBER = re.compile(r"^(?=[ \t]*X:)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +32,23 @@ def tune_of(answer: Answer) -> AnsweredTune:
     if extraction.abc is None:
         problems.append(extraction.reason or "the answer has no tune")
         return AnsweredTune(abc=None, problems=tuple(problems))
-    check = check_tune(extraction.abc)
+    return AnsweredTune(abc=extraction.abc, problems=(*problems, *faults(extraction.abc)))
+
+
+def tunes_in(text: str) -> tuple[str, ...]:
+    """Every tune in a text, in the order written, each found and repaired as `extract_tune` does."""
+    extractions = [extract_tune(part) for part in _BEFORE_NUMBER.split(text)]
+    return tuple(found.abc for found in extractions if found.abc is not None)
+
+
+def faults(abc: str) -> tuple[str, ...]:
+    """What is wrong with the notation of a tune: one line, or none."""
+    check = check_tune(abc)
     if not check.parses:
-        problems.append(f"the tune does not parse: {check.reason}")
-    elif check.bars_right < check.bars:
-        problems.append(f"{check.bars - check.bars_right} of {check.bars} bars do not add up")
-    return AnsweredTune(abc=extraction.abc, problems=tuple(problems))
+        return (f"the tune does not parse: {check.reason}",)
+    if check.bars_right < check.bars:
+        return (f"{check.bars - check.bars_right} of {check.bars} bars do not add up",)
+    return ()
 
 
 def write_tune(abc: str, directory: Path, *, stem: str = "tune") -> list[str]:

@@ -1,0 +1,135 @@
+"""The demo command after its configuration was accepted: load, listen, serve, tidy up.
+
+What can be refused is refused before the model is loaded: a missing package, a port that is taken, a host that is none.
+"""
+
+import importlib.util
+import ipaddress
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatmusician.errors import UserError
+from chatmusician.generation.backends.backend import BASE
+from chatmusician.generation.decoding import Decoding
+from chatmusician.generation.loading import (
+    ONLY_ADAPTER,
+    check_sources,
+    load_generator,
+    model_or_newest,
+    read_adapters,
+)
+from chatmusician.webapp.server import address_of, listen, make_app, run_folder, serve
+
+if TYPE_CHECKING:
+    from chatmusician.generation.service import Service
+
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""Nobody is told that the demo runs; read by libraries as they are imported."""
+OTHER_EVENTS = 256
+"""Events besides questions (drawings, choices, uploads) that are kept at most."""
+
+
+def run(cfg: Any) -> None:
+    """Do what the configuration of the demo command says, until it is interrupted.
+
+    Args:
+        cfg: the composed configuration, see conf/demo.yaml.
+
+    Raises:
+        UserError: something the user can mend.
+    """
+    from hydra.utils import instantiate
+
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError("the demo needs gradio, which is not installed: pip install 'chatmusician[demo]'")
+    os.environ.update(QUIET)
+    decoding: Decoding = instantiate(cfg.generation)
+    first = model_or_newest(cfg.model)
+    models = _named([first, *map(str, cfg.models)])
+    for path in models.values():
+        _check(cfg, path, first=path == first)
+    with listen(cfg.host, cfg.port) as listening, run_folder() as folder:
+        services = {name: _service(cfg, path, first=path == first) for name, path in models.items()}
+        _serve(cfg, services, decoding, folder, listening)
+
+
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """What the page calls each model: its folder, or the run that the folder is of. Not its path on this machine."""
+    named: dict[str, str] = {}
+    for model in dict.fromkeys(models):
+        path = Path(model)
+        name = path.resolve().parent.name if path.name == "model" else path.name
+        number = sum(taken.rpartition(" (")[0] == name or taken == name for taken in named)
+        named[f"{name} ({number + 1})" if number else name] = model
+    return named
+
+
+def _check(cfg: Any, model: str, *, first: bool) -> None:
+    """Refuse what cannot be loaded. Adapters and tokenizer are the first model's."""
+    check_sources(
+        model=model,
+        adapter=cfg.adapter if first else None,
+        adapters=read_adapters(cfg.adapters) if first else None,
+        tokenizer=cfg.tokenizer if first else None,
+    )
+
+
+def _service(cfg: Any, model: str, *, first: bool) -> "Service":
+    from transformers.utils import logging
+
+    from chatmusician.generation.service import Service
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    generator = load_generator(
+        model=model,
+        backend=cfg.backend,
+        adapter=cfg.adapter if first else None,
+        adapters=read_adapters(cfg.adapters) if first else None,
+        tokenizer=cfg.tokenizer if first else None,
+        device=cfg.device,
+        dtype=cfg.dtype,
+        load_in_8bit=cfg.load_in_8bit,
+        load_in_4bit=cfg.load_in_4bit,
+        batch_size=cfg.live,
+    )
+    return Service(generator, slots=cfg.live, queue=cfg.waiting, each=cfg.each)
+
+
+def _first_adapter(cfg: Any) -> str:
+    """The name of the adapter to begin with."""
+    if cfg.adapter is None:
+        return BASE
+    return cfg.adapter if cfg.adapter in read_adapters(cfg.adapters) else ONLY_ADAPTER
+
+
+def _serve(cfg: Any, services: dict[str, "Service"], decoding: Decoding, folder: Path, listening: Any) -> None:
+    from chatmusician.webapp.desk import Desk
+    from chatmusician.webapp.guests import Guests
+    from chatmusician.webapp.page import Page
+    from chatmusician.webapp.shelf import Shelf
+
+    desk = Desk(
+        services=services,
+        shelf=Shelf(folder / "tunes", at_once=cfg.drawing, minutes=cfg.drawn_minutes, mebibytes=cfg.drawn_mebibytes),
+        guests=Guests(requests_per_minute=cfg.requests_per_minute),
+        question_characters=cfg.question_characters,
+    )
+    most_events = (cfg.live + cfg.waiting) * len(services) + OTHER_EVENTS
+    page = Page(
+        desk=desk,
+        decoding=decoding,
+        adapter=_first_adapter(cfg),
+        uploads=folder / "uploads",
+        most_events=most_events,
+    )
+    loopback = ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+    app = make_app(desk, page, loopback=loopback)
+    print(f"{address_of(listening)} (Ctrl-C ends it)", flush=True)
+    try:
+        serve(app, listening)
+    finally:
+        desk.close()
