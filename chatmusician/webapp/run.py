@@ -3,6 +3,7 @@
 What can be refused is refused before the model is loaded: a missing package, a port that is taken, a host that is none.
 """
 
+import ctypes
 import importlib.util
 import ipaddress
 import os
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 """Nobody is told that the demo runs; read by libraries as they are imported."""
+MMAP_THRESHOLD = -3
+"""What mallopt calls the size from which on a block is the system's own."""
 OTHER_EVENTS = 256
 """Events besides questions (drawings, choices, uploads) that are kept at most."""
 
@@ -46,6 +49,7 @@ def run(cfg: Any) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the demo needs gradio, which is not installed: pip install 'chatmusician[demo]'")
     os.environ.update(QUIET)
+    _give_back_large_blocks()
     decoding: Decoding = instantiate(cfg.generation)
     first = model_or_newest(cfg.model)
     models = _named([first, *map(str, cfg.models)])
@@ -54,6 +58,17 @@ def run(cfg: Any) -> None:
     with listen(cfg.host, cfg.port) as listening, run_folder() as folder:
         services = {name: _service(cfg, path, first=path == first) for name, path in models.items()}
         _serve(cfg, services, decoding, folder, listening)
+
+
+def _give_back_large_blocks() -> None:
+    """Have glibc return what is larger than a mebibyte to the system when it is freed, as other systems do.
+
+    It would otherwise keep, for each of many threads, as much as the sounds that the thread has once held.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:  # another C library has none
+            mallopt(MMAP_THRESHOLD, 2**20)
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:
