@@ -27,6 +27,7 @@ from chatmusician.webapp.uploads import Material, read_upload
 
 ANSWER_SHARE = 4
 """At least one in this many tokens of the window is kept free of history for the answer."""
+SEED_DIGITS = 18
 TITLE_CHARACTERS = 40
 """Length of a title among the tunes to choose from."""
 
@@ -223,9 +224,16 @@ class Desk:
         return service
 
 
-def with_seed(decoding: Decoding, seed: int | None) -> Decoding:
-    """The settings with a seed: the one given, or another one each time."""
-    return replace(decoding, seed=secrets.randbelow(2**31) if seed is None else seed)
+def with_seed(decoding: Decoding, seed: str) -> Decoding:
+    """The settings with a seed: the one given, or another one each time.
+
+    Raises:
+        UserError: it is no number, or out of range.
+    """
+    typed = seed.strip()
+    if typed and not (typed.isascii() and typed.isdigit() and len(typed) <= SEED_DIGITS):
+        raise UserError(f"the seed {typed[:40]!r} is no whole number of at most {SEED_DIGITS} digits: leave it empty")
+    return replace(decoding, seed=int(typed) if typed else secrets.randbelow(2**31))
 
 
 def _reserve(decoding: Decoding, generator: Generator) -> int:

@@ -168,7 +168,7 @@ class Layout:
             self.constraint = gr.Dropdown(
                 list(CONSTRAINTS), value=given.constraint, label="Tunes", elem_id="constraint"
             )
-            self.seed = gr.Number(None, label="Seed (empty: another one each time)", precision=0, elem_id="seed")
+            self.seed = gr.Textbox("", label="Seed (empty: another one each time)", max_lines=1, elem_id="seed")
 
     def _lay_out_tune(self) -> None:
         self.tunes = gr.Dropdown([], label="Tunes of this conversation", visible=False, elem_id="tunes")

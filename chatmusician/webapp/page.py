@@ -150,7 +150,7 @@ class Page:
             repetition_penalty=penalty,
             constraint=constraint,
         )
-        return Settings(model=model, adapter=adapter, decoding=with_seed(decoding, seed))
+        return Settings(model=model, adapter=adapter, decoding=with_seed(decoding, f"{seed or ''}"))
 
     def _adapters(self, model: str) -> list[str]:
         service = self.desk.services.get(model)

@@ -239,6 +239,17 @@ def test_the_settings_open_with_what_the_command_line_said(page: Any) -> None:
     page.wait_for_selector("#seed input")
     assert page.locator("#settings input[type=range]").count() == 4
     assert page.input_value("#model input") == "taught0"
+    assert page.input_value("#seed input") == ""
+
+
+def test_a_seed_is_a_whole_number_or_nothing(page: Any) -> None:
+    page.click("#settings button")
+    page.fill("#seed input", "seven")
+    ask(page, "Compose a scale.")
+    page.wait_for_selector("#status [role=alert] >> text=the seed 'seven' is no whole number of at most 18 digits")
+    page.fill("#seed input", "7")
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#card .tune")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(phone: Any) -> None:
