@@ -27,6 +27,10 @@ class Busy(UserError):
     """A request is refused for now, since too many wait."""
 
 
+class Withdrawn(UserError):
+    """A request was withdrawn before its answer ended."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What somebody asks."""
@@ -98,6 +102,7 @@ class Service:
 
         Raises:
             Busy: too many requests wait, or this person has too many already.
+            Withdrawn: see `withdraw`.
             UserError: the prompt leaves no room in the window, the adapter is not loaded, or the model fails.
         """
         check_adapter(request.adapter, self.adapters)
@@ -110,6 +115,18 @@ class Service:
                 job.given_up = True
                 if job in self._waiting:
                     self._waiting.remove(job)
+
+    def withdraw(self, who: str) -> None:
+        """End all answers to somebody from any thread, those that are waited for and those that are written.
+
+        Whoever takes their pieces gets `Withdrawn`.
+        """
+        with self._changed:
+            for job in [job for job in self._waiting + self._live if job.who == who]:
+                job.given_up = True
+                if job in self._waiting:
+                    self._waiting.remove(job)
+                job.tokens.put(Withdrawn("the question was withdrawn"))
 
     def close(self) -> None:
         """Stop computing; requests that are not answered fail."""

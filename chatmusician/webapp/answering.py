@@ -21,13 +21,14 @@ class Answering:
 
     Args:
         ask: begins the answer; called in the thread, as is everything of what it returns.
+        withdraw: ends it, from another thread: also while it waits for its turn.
     """
 
-    def __init__(self, ask: Callable[[], Pieces]) -> None:
+    def __init__(self, ask: Callable[[], Pieces], *, withdraw: Callable[[], None]) -> None:
         self.text = ""
         """What has been written."""
         self.stopped = False
-        self._ask = ask
+        self._ask, self._withdraw = ask, withdraw
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._outcome: Future[Answer | None] = Future()
@@ -60,8 +61,9 @@ class Answering:
         return self._outcome.result()
 
     def stop(self) -> None:
-        """Stop the computation, before its next token. To be called in the event loop."""
+        """Stop the computation before its next token, or before its first. To be called in the event loop."""
         self.stopped = True
+        self._withdraw()
         self._news.set()
 
     def stop_unless_ended(self) -> None:

@@ -94,7 +94,8 @@ class Desk:
                     adapter=settings.adapter,
                     who=who,
                 )
-            )
+            ),
+            withdraw=lambda: service.withdraw(who),
         )
         guest.answering, guest.unanswered = answering, question
         before = conversation.turns

@@ -17,7 +17,7 @@ from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Answer, Generator
 from chatmusician.generation.loading import load_generator
 from chatmusician.generation.prompting import Prompt
-from chatmusician.generation.service import Busy, Request, Service
+from chatmusician.generation.service import Busy, Request, Service, Withdrawn
 
 SHORT = Decoding(temperature=0.8, max_new_tokens=20)
 ENDLESS = Decoding(temperature=0.8, min_new_tokens=3900, max_new_tokens=3900)
@@ -94,6 +94,26 @@ def test_a_request_that_gives_up_leaves_the_queue(service: Service) -> None:
     waiting.close()
     running[1].close()
     wait_until(lambda: service.live == service.waiting == 0)
+
+
+def test_a_request_is_withdrawn_while_it_waits_and_while_it_is_answered(service: Service) -> None:
+    running = [service.ask(request("Compose", ENDLESS, who=who)) for who in "abc"]
+    for pieces in running[:2]:
+        next(pieces)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, running[2])
+        wait_until(lambda: service.waiting == 1)
+        service.withdraw("c")
+        assert service.waiting == 0
+        with pytest.raises(Withdrawn, match=r"^the question was withdrawn$"):
+            first.result()
+    service.withdraw("a")
+    with pytest.raises(Withdrawn):
+        list(running[0])
+    wait_until(lambda: service.live == 1)
+    service.withdraw("a")  # nothing is left of it
+    running[1].close()
+    wait_until(lambda: service.live == 0)
 
 
 def test_a_free_slot_goes_to_whoever_has_the_fewest(tokenizer: PreTrainedTokenizerBase) -> None:
