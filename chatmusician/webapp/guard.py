@@ -106,7 +106,8 @@ def confine_gradio(uploads: Path) -> None:
             raise UserError("the file of a request is not among the uploads: send it first")
         return str(path)
 
-    Block.async_move_resource_to_block_cache = take  # type: ignore[method-assign, assignment]  # it has no hook for this
+    confined: Any = Block  # it has no hook for this
+    confined.async_move_resource_to_block_cache = take
 
 
 def _guarded(headers: Any) -> list[tuple[bytes, bytes]]:
