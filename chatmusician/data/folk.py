@@ -47,8 +47,9 @@ RULES = (
     *(f"chatmusician.music.{name}" for name in ("form", "harmonic_rules", "harmony", "key_finding", "keys", "layout")),
     *(f"chatmusician.music.{name}" for name in ("lexer", "midi", "midi_events", "midi_melodies", "motif", "musicxml")),
     *(f"chatmusician.music.{name}" for name in ("musicxml_files", "musicxml_measures", "pitches", "quantising")),
-    *(f"chatmusician.music.{name}" for name in ("sandbox", "sanitising", "scores", "transposition", "tunes")),
-    "chatmusician.music.withholding",
+    *(f"chatmusician.music.{name}" for name in ("sandbox", "sanitising", "scores", "tool_processes", "transposition")),
+    *(f"chatmusician.music.{name}" for name in ("tunes", "withholding")),
+    *(f"chatmusician.music.children.{name}" for name in ("confinement", "warm_parent")),
 )
 """The modules that decide what the documents of tunes say."""
 
