@@ -163,6 +163,7 @@ def items():
         yield item
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         for _ in LocalProcesses(workers=3)(Counted(), items()):
