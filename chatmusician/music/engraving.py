@@ -5,8 +5,8 @@
 
 Where one fails the other is tried, and `Engraving.notes` says so: nothing falls back in silence. The default
 installation has no abcm2ps and needs no system library: PNG is drawn by resvg with the fonts in matplotlib, PDF by
-`chatmusician.music.children.pdf_writer` with the same. Each tool runs in the sandbox. verovio's own reader of ABC is
-not used: it crashes on real tunes and loses endings, changes of key and voices without a word.
+typst with the same. Each tool runs in the sandbox. verovio's own reader of ABC is not used: it crashes on real tunes
+and loses endings, changes of key and voices without a word.
 """
 
 import json
@@ -157,16 +157,13 @@ def write_pdf(pages: Sequence[str], *, title: str) -> Drawing:
     """Pages of A4, as `engrave` makes them, as one PDF that can be searched, with the fonts of `rasterise`.
 
     Raises:
-        ToolError: a page is not as verovio writes it, or they need more than the sandbox allows.
+        ToolError: a page is no SVG, or they need more than the sandbox allows.
     """
     fonts = str(bundled_fonts())
     files = {f"page-{number:03d}.svg": page.encode() for number, page in enumerate(pages, start=1)}
-    result = run_child("pdf_writer", fonts, title, files=files, name="the PDF writer", reads=[fonts])
-    report = json.loads(last_line(result.stdout, characters=OUTPUT_BYTES))
-    notes = _lacking("PDF", report["missing"])
-    if report["skipped"]:
-        notes += (f"the PDF lacks what the score has as {', '.join(report['skipped'])}; look at the PNG",)
-    return Drawing(content=result.files["score.pdf"], notes=notes)
+    result = run_child("pdf_writer", fonts, title, files=files, name="the PDF writer (typst)", reads=[fonts])
+    missing = json.loads(last_line(result.stdout, characters=OUTPUT_BYTES))
+    return Drawing(content=result.files["score.pdf"], notes=_lacking("PDF", missing))
 
 
 def bundled_fonts() -> Path:

@@ -122,5 +122,5 @@ def assert_holds_no_secret(content: bytes) -> None:
 def _inflated(content: bytes) -> Iterator[bytes]:
     """The compressed streams of a PDF."""
     if content.startswith(b"%PDF"):
-        for stream in re.findall(rb"(?s)stream\n(.*?)\nendstream", content):
+        for stream in re.findall(rb"(?s)/FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", content):
             yield zlib.decompress(stream)
