@@ -35,9 +35,9 @@ quickstart: $(VENV)/.installed ## Folk tunes in, a new tune out: pretrain, fine-
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.pipeline +experiment=quickstart
 
 .PHONY: demo
-demo: $(VENV)/.installed ## Play the newest model in the browser: http://127.0.0.1:8888
+demo: $(VENV)/.installed ## Play the newest model in the browser, with the settings for small ones: http://127.0.0.1:8888
 	$(BIN)/pip install $(PIP_FLAGS) --editable '.[demo]'
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.demo
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.demo generation=nano
 
 .PHONY: extras
 extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, Ray, Gradio, and llama.cpp (compiled, 7 minutes)

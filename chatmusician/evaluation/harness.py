@@ -273,7 +273,7 @@ def _harness_model(model: str, *, batch_size: int, device: str, dtype: str) -> A
     """lm-eval's view of a model that is loaded as for generation, with the same refusals."""
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} is out of range: it must be 1 or more")
-    generator: Generator = load_generator(model=model, device=device, dtype=dtype)
+    generator: Generator = load_generator(model=model, backend="transformers", device=device, dtype=dtype)
     from lm_eval.models.huggingface import HFLM
 
     return HFLM(

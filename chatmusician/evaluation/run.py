@@ -118,5 +118,7 @@ def _tunes(name: str, parts: Mapping[str, PartResult]) -> list[Mapping[str, Any]
 
 
 def _load(cfg: DictConfig, model: str) -> Subject:
-    generator = load_generator(model=model, device=cfg.device, dtype=cfg.dtype, batch_size=cfg.batch_size)
+    generator = load_generator(
+        model=model, backend="transformers", device=cfg.device, dtype=cfg.dtype, batch_size=cfg.batch_size
+    )
     return Subject(generator=generator, model=model, batch_size=cfg.batch_size)

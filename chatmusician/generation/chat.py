@@ -5,6 +5,14 @@ from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.generator import Generator, Pieces
 from chatmusician.generation.prompting import Prompt, check_question
 
+ANSWER_SHARE = 4
+"""At least one in this many tokens of the window is kept free of history for the answer."""
+
+
+def reserve_of(generator: Generator, decoding: Decoding) -> int:
+    """Tokens of the window that history leaves to an answer: all that it may have, or a share of the window."""
+    return min(decoding.max_new_tokens, generator.window // ANSWER_SHARE)
+
 
 class Conversation:
     """Questions and answers of one chat, exactly as they were said.

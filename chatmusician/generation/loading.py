@@ -167,6 +167,30 @@ def load_generator(
     return Generator(backend=loaded, batch_size=batch_size)
 
 
+def load_as_configured(cfg: Any, model: str, *, batch_size: int) -> "Generator":
+    """`load_generator` by the keys that the commands share (conf/generate.yaml), quiet where nobody looks on.
+
+    Raises:
+        UserError: as `load_generator`.
+    """
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    return load_generator(
+        model=model,
+        backend=cfg.backend,
+        adapter=cfg.adapter,
+        adapters=read_adapters(cfg.adapters),
+        tokenizer=cfg.tokenizer,
+        device=cfg.device,
+        dtype=cfg.dtype,
+        load_in_8bit=cfg.load_in_8bit,
+        load_in_4bit=cfg.load_in_4bit,
+        batch_size=batch_size,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     """Where a model, its tokenizer and its adapters are."""
@@ -245,7 +269,7 @@ def _pick_backend(backend: str, model: str) -> str:
     picked = backend if backend != "auto" else "llama_cpp" if is_gguf(model) else "transformers"
     if is_gguf(model) != (picked == "llama_cpp"):
         kind = "GGUF files" if picked == "llama_cpp" else "model folders"
-        raise UserError(f"backend={picked} reads {kind}, and model={model} is none: use backend=auto")
+        raise UserError(f"backend={picked} reads {kind}, and model={model} is none: give one of these")
     packages = {"llama_cpp": ("llama_cpp", "'chatmusician[llama-cpp]'"), "vllm": ("vllm", "vllm")}
     if picked in packages:
         module, package = packages[picked]

@@ -1,9 +1,9 @@
 """The sampling loop: prompts as token ids in, new token ids out, one step at a time.
 
 A row whose answer ends leaves its batch at once and a waiting one takes its place, so no forward pass is spent on a
-finished row. Prompts are computed without padding. What a row draws
-depends on its own logits, its own settings and its own stream of random numbers, so the answers do not depend on the
-batch, up to the last bits of the matrix products (a kernel may sum 1 row and 16 rows in another order).
+finished row. Prompts are computed without padding. What a row draws depends on its own logits, its own settings and its
+own stream of random numbers, so the answers do not depend on the batch, up to the last bits of the matrix products (a
+kernel may sum 1 row and 16 rows in another order).
 
 Whole answers, streams of text, files of prompts and many users at once are ways to read the same steps. Rows of other
 settings are drawn for group by group: 0.1 ms for each group beyond the first.

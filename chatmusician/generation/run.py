@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.loading import check_sources, load_generator, model_or_newest, read_adapters
+from chatmusician.generation.loading import load_as_configured, model_or_newest
 from chatmusician.generation.prompt_files import AnswerFile, AnswerRow, read_prompts
 from chatmusician.generation.prompting import Prompt, check_question
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 ANSWERS_FILE = "answers.jsonl"
 SWITCH = "/adapter "
-ANSWER_SHARE = 4
-"""In a conversation, at least one in this many tokens of the window is kept free for the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ def run(cfg: Any, *, output_dir: Path) -> None:
         texts = read_prompts(Path(cfg.prompts))
     answers = AnswerFile(Path(cfg.output) if cfg.output else output_dir / ANSWERS_FILE, texts) if texts else None
     session = Session(
-        generator=_load(cfg),
+        generator=load_as_configured(cfg, model_or_newest(cfg.model), batch_size=cfg.batch_size),
         decoding=decoding,
         template=cfg.template,
         render_dir=output_dir if cfg.render else None,
@@ -75,28 +73,6 @@ def run(cfg: Any, *, output_dir: Path) -> None:
         answer_file(session, answers)
     else:
         converse(session)
-
-
-def _load(cfg: Any) -> "Generator":
-    from transformers.utils import logging
-
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    model = model_or_newest(cfg.model)
-    adapters = read_adapters(cfg.adapters)
-    check_sources(model=model, adapter=cfg.adapter, tokenizer=cfg.tokenizer, adapters=adapters)
-    return load_generator(
-        model=model,
-        backend=cfg.backend,
-        adapter=cfg.adapter,
-        adapters=adapters,
-        tokenizer=cfg.tokenizer,
-        device=cfg.device,
-        dtype=cfg.dtype,
-        load_in_8bit=cfg.load_in_8bit,
-        load_in_4bit=cfg.load_in_4bit,
-        batch_size=cfg.batch_size,
-    )
 
 
 def answer_one(session: Session, text: str) -> None:
@@ -167,11 +143,10 @@ def converse(session: Session) -> None:
     With the template, earlier turns are part of each prompt; without it, each line is continued for itself. A line
     ``/adapter NAME`` changes the adapter from the next answer on.
     """
-    from chatmusician.generation.chat import Conversation
+    from chatmusician.generation.chat import Conversation, reserve_of
 
     generator, decoding = session.generator, session.decoding
-    reserve = min(decoding.max_new_tokens, generator.window // ANSWER_SHARE)
-    conversation = Conversation(generator=generator, reserve=reserve)
+    conversation = Conversation(generator=generator, reserve=reserve_of(generator, decoding))
     adapter: str | None = None
     try:
         for number, question in enumerate(_questions(), 1):

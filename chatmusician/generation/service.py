@@ -153,7 +153,7 @@ class Service:
                 with self.generator.backend.open(slots=self.slots, adapter=job.request.adapter) as batch:
                     self._serve(batch, adapter=job.request.adapter)
             except Exception as error:  # noqa: BLE001 -- whoever waits for an answer raises it
-                self._fail(error)
+                self._fail(error, opening_for=job)
         self._fail(Busy("the model is being shut down: ask again later"))
 
     def _next_after_idling(self) -> _Job | None:
@@ -203,12 +203,17 @@ class Service:
                 with self._changed:
                     self._live.remove(job)
 
-    def _fail(self, error: Exception) -> None:
-        """Tell all in progress, and on closing all that wait, why they get no answer."""
+    def _fail(self, error: Exception, *, opening_for: _Job | None = None) -> None:
+        """Tell all in progress why they get no answer, and on closing all that wait.
+
+        A batch that could not be opened for a job has nobody in progress yet: then it is told to that job.
+        """
         with self._changed:
             failed = self._live + (self._waiting if self._closed else [])
+            if not failed and opening_for in self._waiting:
+                failed = [opening_for]
             self._live = []
-            self._waiting = [] if self._closed else self._waiting
+            self._waiting = [job for job in self._waiting if job not in failed]
         for job in failed:
             job.tokens.put(error)
 

@@ -41,14 +41,16 @@ class Answering:
             UserError: the question was refused, or the model failed.
         """
         shown = ""
-        while not self.stopped:
+        while True:
             await self._news.wait()
             self._news.clear()
+            if self.stopped:  # its outcome is that it was withdrawn
+                return
             ended = self._outcome.done()
-            if self.text != shown and not self.stopped:
+            if self.text != shown:
                 shown = self.text
                 yield shown
-            if ended:
+            if ended and not self.stopped:
                 self._outcome.result()
                 return
             await asyncio.sleep(PAUSE_S)

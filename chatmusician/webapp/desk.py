@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 from chatmusician.data.prompts import Turn
 from chatmusician.errors import UserError
-from chatmusician.generation.chat import Conversation
+from chatmusician.generation.chat import Conversation, reserve_of
 from chatmusician.generation.decoding import Decoding
-from chatmusician.generation.generator import Generator
 from chatmusician.generation.prompting import check_question
 from chatmusician.generation.service import Request, Service
 from chatmusician.generation.tune_output import tunes_in
@@ -25,8 +24,6 @@ from chatmusician.webapp.guests import TURNS_MOST, Guest, Guests
 from chatmusician.webapp.shelf import Shelf, title_of
 from chatmusician.webapp.uploads import Material, read_upload
 
-ANSWER_SHARE = 4
-"""At least one in this many tokens of the window is kept free of history for the answer."""
 SEED_DIGITS = 18
 TITLE_CHARACTERS = 40
 """Length of a title among the tunes to choose from."""
@@ -84,7 +81,7 @@ class Desk:
         except UserError as error:
             yield View(status=notice(f"{error}.", fault=True))
             return
-        conversation = guest.converse(service.generator, reserve=_reserve(settings.decoding, service.generator))
+        conversation = guest.converse(service.generator, reserve=reserve_of(service.generator, settings.decoding))
         dropped = conversation.dropped
         answering = Answering(
             lambda: service.ask(
@@ -235,10 +232,6 @@ def with_seed(decoding: Decoding, seed: str) -> Decoding:
     if typed and not (typed.isascii() and typed.isdigit() and len(typed) <= SEED_DIGITS):
         raise UserError(f"the seed {typed[:40]!r} is no whole number of at most {SEED_DIGITS} digits: leave it empty")
     return replace(decoding, seed=int(typed) if typed else secrets.randbelow(2**31))
-
-
-def _reserve(decoding: Decoding, generator: Generator) -> int:
-    return min(decoding.max_new_tokens, generator.window // ANSWER_SHARE)
 
 
 def _waiting(service: Service) -> str:

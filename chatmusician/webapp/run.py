@@ -18,7 +18,7 @@ from chatmusician.generation.decoding import Decoding
 from chatmusician.generation.loading import (
     ONLY_ADAPTER,
     check_sources,
-    load_generator,
+    load_as_configured,
     model_or_newest,
     read_adapters,
 )
@@ -53,10 +53,12 @@ def run(cfg: Any) -> None:
     decoding: Decoding = instantiate(cfg.generation)
     first = model_or_newest(cfg.model)
     models = _named([first, *map(str, cfg.models)])
-    for path in models.values():
-        _check(cfg, path, first=path == first)
+    settings = {path: cfg if path == first else _alone(cfg) for path in models.values()}
+    for path, its in settings.items():
+        adapters = read_adapters(its.adapters)
+        check_sources(model=path, adapter=its.adapter, adapters=adapters, tokenizer=its.tokenizer)
     with listen(cfg.host, cfg.port) as listening, run_folder() as folder:
-        services = {name: _service(cfg, path, first=path == first) for name, path in models.items()}
+        services = {name: _service(settings[path], path) for name, path in models.items()}
         _serve(cfg, services, decoding, folder, listening)
 
 
@@ -82,36 +84,18 @@ def _named(models: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _check(cfg: Any, model: str, *, first: bool) -> None:
-    """Refuse what cannot be loaded. Adapters and tokenizer are the first model's."""
-    check_sources(
-        model=model,
-        adapter=cfg.adapter if first else None,
-        adapters=read_adapters(cfg.adapters) if first else None,
-        tokenizer=cfg.tokenizer if first else None,
-    )
-
-
-def _service(cfg: Any, model: str, *, first: bool) -> "Service":
-    from transformers.utils import logging
-
+def _service(cfg: Any, model: str) -> "Service":
     from chatmusician.generation.service import Service
 
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    generator = load_generator(
-        model=model,
-        backend=cfg.backend,
-        adapter=cfg.adapter if first else None,
-        adapters=read_adapters(cfg.adapters) if first else None,
-        tokenizer=cfg.tokenizer if first else None,
-        device=cfg.device,
-        dtype=cfg.dtype,
-        load_in_8bit=cfg.load_in_8bit,
-        load_in_4bit=cfg.load_in_4bit,
-        batch_size=cfg.live,
-    )
+    generator = load_as_configured(cfg, model, batch_size=cfg.live)
     return Service(generator, slots=cfg.live, queue=cfg.waiting, each=cfg.each)
+
+
+def _alone(cfg: Any) -> Any:
+    """The configuration for a model beside the first, whose adapters and tokenizer are not its own."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.merge(cfg, {"adapter": None, "adapters": [], "tokenizer": None})
 
 
 def _first_adapter(cfg: Any) -> str:

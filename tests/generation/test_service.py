@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -191,6 +192,30 @@ def test_a_model_that_fails_tells_all_who_wait_for_it_and_goes_on(tokenizer: Pre
     with torch.no_grad():
         weights.copy_(good)
     assert answer(service, request("A jig")).tokens == 20
+    service.close()
+
+
+def test_who_waits_for_what_cannot_be_opened_is_told_and_the_next_are_answered(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    class Narrow(TransformersBackend):
+        """Has room for nothing, at first."""
+
+        tried = 0
+
+        def open(self, **settings: Any) -> Any:
+            self.tried += 1
+            if self.tried <= 2:
+                raise UserError("no room: set a smaller batch_size")
+            return super().open(**settings)
+
+    backend = Narrow(model=make_model(len(tokenizer), window=4096), tokenizer=tokenizer)
+    service = Service(Generator(backend=backend))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^no room: set a smaller batch_size$"):
+            answer(service, request("A jig"))
+    assert answer(service, request("A jig")).tokens == 20
+    assert backend.tried == 3
     service.close()
 
 

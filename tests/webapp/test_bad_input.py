@@ -8,10 +8,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from running_demo import ROOT, Demo
-
-sys.path.insert(0, str(ROOT / "tests" / "music"))
 from hostile_tunes import CANARY, canary_file, hostile_tunes
+from running_demo import ROOT, Demo
 
 TUNES = 2000
 DRAWN_EACH = 80
@@ -67,7 +65,7 @@ def test_each_broken_file_is_read_or_refused_in_words(demo: Demo, tunes: list[st
 
 
 def test_several_people_at_once_are_answered_or_refused_politely(demo: Demo) -> None:
-    sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))
+    sys.path.append(str(ROOT / "experiments" / "benchmarks"))  # last: it has an evaluate.py, as others do
     from demo_load import load
 
     figures = load(demo.url, demo.process.pid, Path(demo.folder), users=12, seconds=300, questions=3)

@@ -63,13 +63,19 @@ def test_a_signal_ends_it_while_pages_are_open_and_answers_are_written(
 ) -> None:
     pytest.importorskip("gradio")
     with started(taught, tmp_path) as demo:
-        demo.begin("ask", ENDLESS, session="one")
         streams = [f"{demo.url}/gradio_api/heartbeat/one", f"{demo.url}/gradio_api/queue/data?session_hash=one"]
-        with httpx.stream("GET", streams[0], timeout=60) as heart, httpx.stream("GET", streams[1], timeout=60) as data:
+        with httpx.stream("GET", streams[0], timeout=60) as heart:
             assert next(heart.iter_lines()).startswith("data")
-            assert any("said model" in line for line in data.iter_lines())
-            demo.process.send_signal(number)
-            demo.process.wait(timeout=60)
+            demo.begin("ask", ENDLESS, session="one")
+            with httpx.stream("GET", streams[1], timeout=60) as data:
+                seen = []
+                for line in data.iter_lines():
+                    seen.append(line)
+                    if "said model" in line:
+                        break
+                assert "said model" in seen[-1], seen
+                demo.process.send_signal(number)
+                demo.process.wait(timeout=60)
         assert demo.process.returncode == status
     assert (tmp_path / "stderr").read_text().splitlines() == (["interrupted"] if number == signal.SIGINT else [])
     assert list((tmp_path / "tmp").iterdir()) == []

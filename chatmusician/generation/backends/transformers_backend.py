@@ -19,13 +19,11 @@ from chatmusician.generation.llama_step import LlamaStep
 from chatmusician.generation.loop import SampledBatch
 
 SERIAL = 32_000_000
-"""Parameters times rows up to which a step on the CPU takes one thread.
+"""Parameters times tokens up to which what is computed at once on the CPU takes one thread.
 
 Its products then take less time than waiting for another thread. For one row and 2M parameters a step takes 1.1 ms with
 one thread; with two it takes from 1.0 ms, if nothing else runs on the machine, to 9 ms.
 """
-
-
 PROMPT_TOKENS = 2048
 """Tokens of several prompts that are computed together."""
 
@@ -109,6 +107,7 @@ class TransformersSteps:
 
     def join(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Compute prompts without padding: by transformers each alone, by the written-out pass together."""
+        self._share_out(sum(map(len, prompts)))
         logits = []
         for texts in _parts(prompts) if self.small is not None else [[prompt] for prompt in prompts]:
             prefills = [DynamicCache() for _ in texts]
@@ -143,8 +142,8 @@ class TransformersSteps:
         self.cache.advance()
         return logits
 
-    def _share_out(self, rows: int) -> None:
-        threads = 1 if self.device.type == "cpu" and rows * self.parameters <= SERIAL else self.threads
+    def _share_out(self, tokens: int) -> None:
+        threads = 1 if self.device.type == "cpu" and tokens * self.parameters <= SERIAL else self.threads
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
 
