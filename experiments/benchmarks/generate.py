@@ -66,7 +66,7 @@ def tune_figures(model: str, *, tunes: int) -> dict[str, Any]:
     return {
         "parse_rate": bars.figures["parse_rate"],
         "bar_rate": bars.figures["bar_rate"],
-        "constraint_slowdown": bars.slowdown,
+        "constraint_slowdown": round(1 + bars.slowdown, 3),
         "render_s": render_figures().png_midi_wav_s,
         "constraints": {name: asdict(way) for name, way in ways.items()},
     }
