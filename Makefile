@@ -40,8 +40,8 @@ demo: $(VENV)/.installed ## Play the newest model in the browser, with the setti
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m chatmusician.demo generation=nano
 
 .PHONY: extras
-extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: lm-eval, Ray, Gradio, and llama.cpp (compiled, 7 minutes)
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[demo,eval,llama-cpp,ray]'
+extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: sweeps, dashboards, Ray, Gradio, llama.cpp (compiled, 7 minutes)...
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[dashboards,demo,eval,llama-cpp,quantised,ray,sweeps]'
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test
