@@ -19,6 +19,7 @@ from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import UserError
 from chatmusician.modeling.language_model import CausalLanguageModel
+from chatmusician.requirements import require_training
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,11 @@ def run(cfg: DictConfig) -> float | None:
     """Train as configured; the validation bits per byte (the objective of sweeps), or None where nothing was validated.
 
     Writes ``metrics.json`` into the run's folder, beside what callbacks write.
+
+    Raises:
+        ConfigError: with all that this machine lacks for it, before data are prepared or a model is loaded.
     """
+    require_training(cfg)
     output = Path(HydraConfig.get().runtime.output_dir)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked after the tokenizer is used
     _quieten()
