@@ -18,6 +18,8 @@ from chatmusician.callbacks.throughput import Throughput
 from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import UserError
+from chatmusician.generation.half_precision import enable_half_precision_on_cpu
+from chatmusician.modeling.flops import weight_count
 from chatmusician.modeling.language_model import CausalLanguageModel
 from chatmusician.requirements import require_training
 
@@ -44,7 +46,8 @@ def run(cfg: DictConfig) -> float | None:
     callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    trainer.accumulate_grad_batches = datamodule.accumulation(trainer.world_size)
+    _compute_in_halves_safely(trainer)
+    _set_batches(trainer, accumulation=datamodule.accumulation(trainer.world_size))
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type] # a dict by construction
     _fit(trainer, model, datamodule, cfg.resume)
@@ -56,6 +59,19 @@ def run(cfg: DictConfig) -> float | None:
         write_json(output / "metrics.json", {**metrics, **_summary(trainer, model, callbacks)})
         log.info("metrics: %s", json.dumps(metrics))
     return metrics.get("val/bits_per_byte")
+
+
+def _set_batches(trainer: L.Trainer, *, accumulation: int) -> None:
+    """Tell Lightning, which counts in micro-batches, what the configuration gives in optimizer steps."""
+    trainer.accumulate_grad_batches = accumulation
+    if isinstance(trainer.val_check_interval, int):
+        trainer.val_check_interval *= accumulation
+
+
+def _compute_in_halves_safely(trainer: L.Trainer) -> None:
+    """16-bit products kill the process on some CPUs unless they are kept off AMX."""
+    if trainer.strategy.root_device.type == "cpu" and "16" in str(trainer.precision):
+        enable_half_precision_on_cpu()
 
 
 def _quieten() -> None:
@@ -90,8 +106,8 @@ def _summary(trainer: L.Trainer, model: CausalLanguageModel, callbacks: list[L.C
     """What the run was: sizes, steps, seconds."""
     parameters = list(model.model.parameters())
     summary: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "parameters": sum(map(weight_count, parameters)),
+        "trained_parameters": sum(weight_count(parameter) for parameter in parameters if parameter.requires_grad),
         "optimizer_steps": trainer.global_step,
     }
     for callback in callbacks:

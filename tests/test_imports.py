@@ -18,7 +18,7 @@ ALLOWED = {
     "modeling": {"errors", "data"},
     "strategies": {"errors"},
     "export": {"errors", "data"},
-    "generation": {"errors", "music", "data", "export"},
+    "generation": {"errors", "music", "data", "modeling", "export"},
     "callbacks": {"errors", "data", "modeling", "strategies", "export", "generation"},
     "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
     "webapp": {"errors", "music", "data", "export", "generation"},

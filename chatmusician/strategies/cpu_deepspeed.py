@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch.strategies.deepspeed import DeepSpeedStrategy
 
+from chatmusician.strategies.offloading import OffloadingDeepSpeed
 
-class DeepSpeedOnCPU(DeepSpeedStrategy):
+
+class DeepSpeedOnCPU(OffloadingDeepSpeed):
     """`DeepSpeedStrategy` without its insistence on CUDA."""
 
     def setup_environment(self) -> None:
