@@ -118,6 +118,16 @@ SHARES = "is not a multiple of data.micro_batch="
             "trainer.accumulate_grad_batches: is data.global_batch /",
         ),
         (
+            [*NANO, "optim=paper", "trainer=zero3_offload", "trainer.accelerator=cpu", "trainer.devices=1"],
+            LAPTOP,
+            "trainer.strategy: ZeRO-3: Lightning runs it on GPUs only: give trainer=zero3_offload_cpu",
+        ),
+        (
+            [*SFT, "trainer=gpu", "trainer.precision=16-true", "model.backbone.dtype=float16"],
+            node(H100),
+            "trainer.precision=16-true: does not scale the loss",
+        ),
+        (
             [*NANO, "data.seq_len=2048"],
             LAPTOP,
             "data.seq_len=2048: the model reads 1024 tokens at most: give model.back",
