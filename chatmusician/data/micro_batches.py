@@ -7,7 +7,8 @@ A batch is a dict of tensors (B rows of T tokens):
 - ``targets`` [B, T], the next token where it bears loss, else -100;
 - ``step_tokens`` [], the trained tokens of the whole optimizer step (all ranks and accumulation steps), by which the
   loss is normalised; known without communication, since the order of rows is a pure function of the position;
-- ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch.
+- ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch;
+- ``rows`` [B], their numbers in the prepared split, to look them up by; not there where rows are streamed.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class MicroBatches(Dataset[Batch]):
         self._step_tokens = 0
 
     def __getitem__(self, batch: MicroBatch) -> Batch:
-        return tensors_of(self.rows.read(batch.rows.tolist()), step_tokens=self._tokens(batch.step_rows))
+        tensors = tensors_of(self.rows.read(batch.rows.tolist()), step_tokens=self._tokens(batch.step_rows))
+        return {**tensors, "rows": torch.tensor(batch.rows)}
 
     def _tokens(self, step_rows: npt.NDArray[np.int64]) -> int:
         """Summed once for all micro-batches of a step, which share the array."""
