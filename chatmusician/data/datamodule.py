@@ -141,6 +141,10 @@ class PackedDataModule(L.LightningDataModule):
         assert self._manifest is not None, "setup() opens the manifest"
         return {"settings": self._manifest.settings, "summary": self._manifest.summary()}
 
+    def sources(self, split: str) -> tuple[str, ...]:
+        """The names of a split's sources, in the order of ``source_bytes`` in its batches."""
+        return self._rows(split).sources
+
     def training_rows(self) -> int:
         """Rows in the training split."""
         assert self._manifest is not None, "setup() opens the manifest"
@@ -166,7 +170,7 @@ class PackedDataModule(L.LightningDataModule):
             epoch=self._first_epoch,
             first_step=self._first_step,
         )
-        return self._loader(rows, order)
+        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)
 
     def val_dataloader(self) -> Iterable[dict[str, torch.Tensor]]:
         """All validation rows, dealt to the ranks."""
@@ -214,7 +218,4 @@ class PackedDataModule(L.LightningDataModule):
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
-        return self._loader(rows, order)
-
-    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> MicroBatchLoader:
-        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)
+        return MicroBatchLoader(MicroBatches(rows, by_source=True), order, workers=self.loader_workers)
