@@ -14,7 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from chatmusician.callbacks.run_recorder import RunRecorder
 from chatmusician.callbacks.throughput import Throughput
+from chatmusician.dashboards.wandb_logger import finished_runs
 from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import UserError
@@ -23,6 +25,7 @@ from chatmusician.modeling.language_model import CausalLanguageModel
 log = logging.getLogger(__name__)
 
 
+@finished_runs()
 def run(cfg: DictConfig) -> float | None:
     """Train as configured; the validation bits per byte (the objective of sweeps), or None where nothing was validated.
 
@@ -37,11 +40,13 @@ def run(cfg: DictConfig) -> float | None:
     datamodule: PackedDataModule = instantiate(cfg.data)
     model: CausalLanguageModel = instantiate(cfg.model)
     callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
-    loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    callbacks.append(RunRecorder(output=output, config=config))
+    loggers = [logger for node in cfg.logger.values() if node is not None and (logger := instantiate(node)) is not None]
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     trainer.accumulate_grad_batches = datamodule.accumulation(trainer.world_size)
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type] # a dict by construction
+        logger.log_hyperparams(config)
     _fit(trainer, model, datamodule, cfg.resume)
     metrics = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
     if cfg.test:

@@ -44,7 +44,7 @@ class Optimisation(Callback):
 
 def gradient_norm(trainer: "Trainer", pl_module: "LightningModule") -> "torch.Tensor | float | None":
     """Of the newest optimizer step over all ranks, before clipping; None where nobody has computed it."""
-    engine = trainer.strategy.model
+    engine: Any = trainer.strategy.model
     if hasattr(engine, "get_global_grad_norm"):  # DeepSpeed clips in its own step
         norm: torch.Tensor | float | None = engine.get_global_grad_norm()
         return norm

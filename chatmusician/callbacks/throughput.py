@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chatmusician.data.micro_batches import Waiting
 
 CPU_ROWS = 1024
-"""Of the matrices that a CPU's peak is measured with: 0.1 s on two cores, and the peak found with 2048 rows within 1%."""
+"""Of the matrices that a CPU's peak is measured with: 0.1 s on two cores, and within 1% of the peak of 2048 rows."""
 
 
 class Throughput(L.Callback):

@@ -4,11 +4,12 @@ What a batch holds stands in `chatmusician.data.micro_batches`.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from chatmusician.data.micro_batches import MicroBatches, MicroBatchLoader
@@ -144,6 +145,15 @@ class PackedDataModule(L.LightningDataModule):
     def sources(self, split: str) -> tuple[str, ...]:
         """The names of a split's sources, in the order of ``source_bytes`` in its batches."""
         return self._rows(split).sources
+
+    def texts(self, split: str) -> Iterator[str]:
+        """The documents of a split as text, special tokens spelled out, in the order of its rows."""
+        rows = self._rows(split)
+        for number in range(len(rows)):
+            ids, _, lengths = rows[number]
+            ends = np.cumsum(lengths).tolist()
+            for start, end in zip([0, *ends[:-1]], ends, strict=True):
+                yield self.tokenizer.decode(ids[start:end].tolist(), clean_up_tokenization_spaces=False)
 
     def training_rows(self) -> int:
         """Rows in the training split."""
