@@ -7,32 +7,27 @@ done by a process of wandb's own, which gives up `FINISH_SECONDS` after the end;
 """
 
 import logging
-import netrc
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.wandb import WandbLogger
 
+from chatmusician.dashboards.wandb_runs import chosen_mode, run_id, sweep_name
 from chatmusician.errors import UserError
 
 log = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline", "disabled")
-RUN_ID = "wandb/run-id.txt"
-"""Where a run's folder keeps the id that it has in Weights & Biases."""
 INIT_SECONDS = 30.0
 """Allowed to the service to answer at the start."""
 FINISH_SECONDS = 300.0
 """Allowed to what is still to be sent at the end."""
-HOST_BEFORE = "api.wandb.ai"
-"""The service's name in files that an earlier ``wandb login`` wrote; wandb takes a key under it too."""
 
 
 class WandbRun(WandbLogger):
@@ -117,49 +112,6 @@ class WandbRun(WandbLogger):
         )
 
 
-def chosen_mode(mode: str) -> str:
-    """What ``auto`` means here and now: what the environment or wandb's settings say, else whether there is a key."""
-    if mode != "auto":
-        return mode
-    import wandb
-
-    settings = wandb.setup().settings
-    if os.environ.get("WANDB_MODE") or settings.mode != "online":
-        return {"dryrun": "offline", "run": "online"}.get(settings.mode, settings.mode)
-    return "online" if settings.api_key or settings.identity_token_file or _in_netrc(settings.base_url) else "offline"
-
-
-def _in_netrc(url: str) -> bool:
-    """Whether the file that ``wandb login`` writes has a key for a server."""
-    named = os.environ.get("NETRC")
-    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for file in files:
-        try:
-            known = netrc.netrc(file).hosts
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if known.keys() & {urlsplit(url).netloc, HOST_BEFORE}:
-            return True
-    return False
-
-
-def run_id(folder: Path, *, resumes: bool) -> str:
-    """The id of a folder's run: the one it has where training goes on, else a new one, which the folder keeps."""
-    path = folder / RUN_ID
-    if resumes and path.is_file():
-        return path.read_text().strip()
-    found = token_hex(4)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(found + "\n")
-    return found
-
-
-def sweep_name(folder: Path) -> str | None:
-    """What the jobs of a sweep are grouped under: the last two parts of its folder, in which a job's folder lies."""
-    sweep = folder.absolute().parent
-    return f"{sweep.parent.name}/{sweep.name}" if (sweep / "multirun.yaml").is_file() else None
-
-
 @contextmanager
 def finished_runs() -> Iterator[None]:
     """End the run of wandb that was begun inside, so that the next job of a sweep has one of its own.
@@ -175,8 +127,6 @@ def finished_runs() -> Iterator[None]:
 
 
 def _finish(*, exit_code: int) -> None:
-    import sys
-
     wandb = sys.modules.get("wandb")
     run = None if wandb is None else wandb.run
     if run is None:
