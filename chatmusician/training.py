@@ -14,7 +14,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from chatmusician.callbacks.checkpoints import LastAndBest
+from chatmusician.callbacks.run_recorder import RunRecorder
 from chatmusician.callbacks.throughput import Throughput
+from chatmusician.dashboards.wandb_logger import finished_runs
 from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import Stopped
@@ -27,6 +29,7 @@ from chatmusician.resumption import SameStart, checkpoint_to_resume
 log = logging.getLogger(__name__)
 
 
+@finished_runs()
 def run(cfg: DictConfig) -> float | None:
     """Train as configured; the validation bits per byte (the objective of sweeps), or None where nothing was validated.
 
@@ -46,12 +49,14 @@ def run(cfg: DictConfig) -> float | None:
     model: CausalLanguageModel = instantiate(cfg.model)
     checkpoint = checkpoint_to_resume(cfg, output=output)
     callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
-    loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    callbacks.append(RunRecorder(output=output, config=config))
+    loggers = [logger for node in cfg.logger.values() if node is not None and (logger := instantiate(node)) is not None]
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[SameStart(checkpoint), *callbacks], logger=loggers)
     _compute_in_halves_safely(trainer)
     _set_batches(trainer, accumulation=datamodule.accumulation(trainer.world_size))
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type] # a dict by construction
+        logger.log_hyperparams(config)
     _fit(trainer, model, datamodule, checkpoint)
     metrics = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
     if cfg.test:

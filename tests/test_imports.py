@@ -19,7 +19,8 @@ ALLOWED = {
     "strategies": {"errors"},
     "export": {"errors", "data"},
     "generation": {"errors", "music", "data", "modeling", "export"},
-    "callbacks": {"errors", "data", "modeling", "strategies", "export", "generation"},
+    "dashboards": {"errors", "export"},
+    "callbacks": {"errors", "music", "data", "modeling", "strategies", "export", "generation", "dashboards"},
     "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
     "webapp": {"errors", "music", "data", "export", "generation"},
 }
