@@ -47,6 +47,10 @@ extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: s
 test: $(VENV)/.installed-dev ## Run every test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
+.PHONY: smoke-7b
+smoke-7b: $(VENV)/.installed-dev ## Two steps of the real recipe at LLaMA2-7B's shapes: 22 GiB of memory, 25 GB of disk, no GPU
+	@HF_HUB_OFFLINE=1 $(BIN)/python experiments/benchmarks/smoke_7b.py
+
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from chatmusician.callbacks.throughput import Throughput
 from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import UserError
+from chatmusician.half_precision import computes_in_half_precision, enable_half_precision_on_cpu
 from chatmusician.modeling.language_model import CausalLanguageModel
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def run(cfg: DictConfig) -> float | None:
     output = Path(HydraConfig.get().runtime.output_dir)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked after the tokenizer is used
     _quieten()
+    _make_half_precision_safe(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.matmul_precision is not None:
         torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -63,6 +65,15 @@ def _quieten() -> None:
         "ignore", message=".*(Experiment logs|Checkpoint) directory .* exists.*"
     )  # a run done again
     warnings.filterwarnings("ignore", message=".*is_activation_checkpointing.*")  # transformers 5 with torch 2.13
+
+
+def _make_half_precision_safe(cfg: DictConfig) -> None:
+    """Keep a run in 16 bits on the CPU from being killed by its first product: 4 s there, and nothing elsewhere."""
+    on_cpu = cfg.trainer.accelerator == "cpu" or (cfg.trainer.accelerator == "auto" and not torch.cuda.is_available())
+    dtype = cfg.model.backbone.get("dtype")
+    in_16_bits = computes_in_half_precision(precision=cfg.trainer.precision, dtype=dtype)
+    if on_cpu and in_16_bits and enable_half_precision_on_cpu():
+        log.warning("16-bit products crash on this CPU with AMX: set ONEDNN_MAX_CPU_ISA to go without")
 
 
 def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: str | None) -> None:
