@@ -20,7 +20,7 @@ from chatmusician.dashboards.wandb_logger import finished_runs
 from chatmusician.data.datamodule import PackedDataModule
 from chatmusician.data.shards import write_json
 from chatmusician.errors import Stopped
-from chatmusician.generation.half_precision import enable_half_precision_on_cpu
+from chatmusician.half_precision import computes_in_half_precision, enable_half_precision_on_cpu
 from chatmusician.modeling.flops import weight_count
 from chatmusician.modeling.language_model import CausalLanguageModel
 from chatmusician.requirements import require_training
@@ -42,6 +42,7 @@ def run(cfg: DictConfig) -> float | None:
     output = Path(HydraConfig.get().runtime.output_dir)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked after the tokenizer is used
     _quieten()
+    _make_half_precision_safe(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.matmul_precision is not None:
         torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -53,7 +54,6 @@ def run(cfg: DictConfig) -> float | None:
     callbacks.append(RunRecorder(output=output, config=config))
     loggers = [logger for node in cfg.logger.values() if node is not None and (logger := instantiate(node)) is not None]
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[SameStart(checkpoint), *callbacks], logger=loggers)
-    _compute_in_halves_safely(trainer)
     _set_batches(trainer, accumulation=datamodule.accumulation(trainer.world_size))
     for logger in trainer.loggers:
         logger.log_hyperparams(config)
@@ -75,12 +75,6 @@ def _set_batches(trainer: L.Trainer, *, accumulation: int) -> None:
         trainer.val_check_interval *= accumulation
 
 
-def _compute_in_halves_safely(trainer: L.Trainer) -> None:
-    """16-bit products kill the process on some CPUs unless they are kept off AMX."""
-    if trainer.strategy.root_device.type == "cpu" and "16" in str(trainer.precision):
-        enable_half_precision_on_cpu()
-
-
 def _quieten() -> None:
     """Leave out what says nothing of the run: greetings of libraries, and deprecations inside them."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -91,6 +85,15 @@ def _quieten() -> None:
         "ignore", message=".*(Experiment logs|Checkpoint) directory .* exists.*"
     )  # a run done again
     warnings.filterwarnings("ignore", message=".*is_activation_checkpointing.*")  # transformers 5 with torch 2.13
+
+
+def _make_half_precision_safe(cfg: DictConfig) -> None:
+    """Keep a run in 16 bits on the CPU from being killed by its first product: 4 s there, and nothing elsewhere."""
+    on_cpu = cfg.trainer.accelerator == "cpu" or (cfg.trainer.accelerator == "auto" and not torch.cuda.is_available())
+    dtype = cfg.model.backbone.get("dtype")
+    in_16_bits = computes_in_half_precision(precision=cfg.trainer.precision, dtype=dtype)
+    if on_cpu and in_16_bits and enable_half_precision_on_cpu():
+        log.warning("16-bit products crash on this CPU with AMX: set ONEDNN_MAX_CPU_ISA to go without")
 
 
 def _fit(trainer: L.Trainer, model: CausalLanguageModel, datamodule: PackedDataModule, checkpoint: Path | None) -> None:
