@@ -13,7 +13,7 @@ ALLOWED = {
     "errors": set(),
     "reporting": {"errors"},
     "music": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "reporting"},
     "data": {"errors", "reporting", "music"},
     "modeling": {"errors", "data"},
     "strategies": {"errors"},
