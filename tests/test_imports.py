@@ -14,7 +14,7 @@ ALLOWED = {
     "half_precision": {"errors"},
     "reporting": {"errors"},
     "music": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "reporting"},
     "data": {"errors", "reporting", "music"},
     "modeling": {"errors", "data"},
     "strategies": {"errors"},
