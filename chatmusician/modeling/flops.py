@@ -96,7 +96,7 @@ def matrix_product_peak(*, device: "torch.device", dtype: "torch.dtype", size: i
 
     Args:
         device: where.
-        dtype: of the matrices; on the CPU in 16 bits call `chatmusician.generation.half_precision` first.
+        dtype: of the matrices; on the CPU in 16 bits call `chatmusician.half_precision` first.
         size: rows of the matrices; by default 8192 on a GPU and 2048 elsewhere (0.1 s a product on two cores).
     """
     import torch

@@ -21,6 +21,13 @@ def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return hidden.reshape(*batch["input_ids"].shape, -1)
 
 
+def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The negative log likelihood in nats of each trained token [N], and which positions those are [B, T]."""
+    trained = batch["targets"] != IGNORED  # [B, T]
+    logits = model.get_output_embeddings()(hidden_states(model, batch)[trained])  # [N, V]
+    return F.cross_entropy(logits.float(), batch["targets"][trained], reduction="none"), trained
+
+
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
     """The negative log likelihood of a micro-batch in nats, summed over its trained tokens, and their number."""
     hidden = hidden_states(model, batch)  # [B, T, D]

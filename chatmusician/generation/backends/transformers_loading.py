@@ -37,7 +37,7 @@ def pick_dtype(dtype: str, device: str) -> "torch.dtype":
             return torch.float32
         return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
     if device == "cpu" and dtype != "float32":
-        from chatmusician.generation.half_precision import enable_half_precision_on_cpu
+        from chatmusician.half_precision import enable_half_precision_on_cpu
 
         if enable_half_precision_on_cpu():
             log.warning("%s products crash on this CPU with AMX: set ONEDNN_MAX_CPU_ISA to go without", dtype)
