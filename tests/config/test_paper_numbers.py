@@ -132,10 +132,10 @@ def test_the_global_batch_stays_on_any_number_of_gpus(
     [
         ("gpu", None, []),
         ("ddp", "DDPStrategy", []),
-        ("zero2", "DeepSpeedStrategy", []),
-        ("zero3", "DeepSpeedStrategy", []),
-        ("zero2_offload", "OffloadingDeepSpeed", ["offload_optimizer"]),
-        ("zero3_offload", "OffloadingDeepSpeed", ["offload_optimizer", "offload_parameters"]),
+        ("zero2", "Zero", []),
+        ("zero3", "Zero", []),
+        ("zero2_offload", "Zero", ["offload_optimizer"]),
+        ("zero3_offload", "Zero", ["offload_optimizer", "offload_parameters"]),
     ],
 )
 def test_strategies_are_options_with_the_same_numbers(trainer: str, strategy: str | None, offloads: list[str]) -> None:
