@@ -3,7 +3,8 @@
 Under ZeRO-3 each rank keeps a piece of every weight. A model that is loaded first and cut up then would be whole on all
 ranks for a while (8 x 13.5 GB of host memory for LLaMA2-7B in bfloat16); transformers cuts while it loads if it finds
 DeepSpeed's configuration, which is held out to it here for as long as the loading takes and no longer: adapters are
-attached outside, since one that is made in pieces begins with random numbers in B.
+attached outside, since one that is made in pieces begins with random numbers in B. A new model is made whole all the
+same: made in pieces, its random numbers would be others than those of every other strategy.
 
 Trained weights are float32, the frozen ones what ``model.backbone.dtype`` says: an AdamW step at 1e-4 is lost in the
 rounding of bfloat16 (8 bits of precision) for most weights. DeepSpeed does this itself, with float32 copies in its
@@ -25,9 +26,9 @@ def is_deepspeed(strategy: Any) -> bool:
 
 
 @contextmanager
-def loading_for(strategy: Any) -> Iterator[None]:
-    """Within it, models that transformers builds are in pieces if the strategy is ZeRO-3, else whole."""
-    if not is_deepspeed(strategy) or not strategy.zero_stage_3:
+def loading_for(strategy: Any, *, stored: bool) -> Iterator[None]:
+    """Within it, a model that is ``stored`` is loaded in pieces if the strategy is ZeRO-3; any other is whole."""
+    if not stored or not is_deepspeed(strategy) or not strategy.zero_stage_3:
         yield
         return
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
