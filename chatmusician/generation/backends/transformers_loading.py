@@ -51,18 +51,16 @@ def load_model(name: str, device: str, dtype: "torch.dtype", *, load_in_8bit: bo
         UserError: it cannot be loaded.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    quantised = load_in_8bit or load_in_4bit
-    options: dict[str, Any] = {}
-    if quantised:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_compute_dtype=dtype
-        )
-        options["device_map"] = device
+    from chatmusician.modeling.quantisation import loading_options
+
+    quantised = loading_options(
+        load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, compute_dtype=dtype, device=device
+    )
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", **options
+            name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", **quantised
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model={name} cannot be loaded: {first_line(error)}") from error
