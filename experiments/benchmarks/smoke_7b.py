@@ -79,7 +79,7 @@ def recipe(folder: Path, *, steps: int, rows: int, seq_len: int) -> list[str]:
         f"model.backbone.path={folder / 'base'}",
         "trainer.precision=bf16-mixed",
         f"trainer.max_steps={steps}",
-        f"trainer.val_check_interval={steps * rows}",
+        f"trainer.val_check_interval={steps}",
         "trainer.check_val_every_n_epoch=null",
         "trainer.log_every_n_steps=1",
         "+trainer.limit_val_batches=1",
