@@ -96,6 +96,8 @@ def _precision_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Proble
             )
     if not plan.on_gpu and plan.precision.startswith("16"):
         yield Problem(path=key, message="float16 trains on GPUs only: give trainer.precision=32-true or bf16-mixed")
+    if plan.precision == "16-true" and plan.stage is None:
+        yield Problem(path=key, message="does not scale the loss, so small gradients are lost: give 16-mixed")
     if plan.precision == FULL_PRECISION and plan.dtype in HALVES and not plan.quantised:
         yield Problem(
             path=f"model.backbone.dtype={plan.dtype}",
@@ -200,7 +202,9 @@ def _strategy_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem
         )
     if plan.clips_by_value:
         yield Problem(path="trainer.gradient_clip_algorithm=value", message="DeepSpeed clips by the norm: leave it out")
-    if not plan.on_gpu:
+    if not plan.on_gpu and plan.strategy != "DeepSpeedOnCPU":
+        yield Problem(path=strategy, message=f"Lightning runs it on GPUs only: give trainer={plan.cpu_option}")
+    elif not plan.on_gpu:
         for there, name in ((machine.has_compiler, "g++"), ("ninja" in machine.packages, "ninja (pip install ninja)")):
             if not there:
                 yield Problem(path=strategy, message=f"on the CPU DeepSpeed compiles a kernel, which needs {name}")

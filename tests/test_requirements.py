@@ -5,8 +5,10 @@ import functools
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from chatmusician.config.composition import compose
 from chatmusician.machine import Gpu, Machine
@@ -26,6 +28,9 @@ def node(gpu: Gpu, count: int = 8, *packages: str) -> Machine:
 
 composed = functools.cache(lambda *choices: compose("train", choices))
 """Composing takes half a second."""
+
+
+QUANTISING = node(H100, 8, "bitsandbytes")
 
 
 def found(overrides: list[str], machine: Machine) -> list[str]:
@@ -113,6 +118,16 @@ SHARES = "is not a multiple of data.micro_batch="
             "trainer.accumulate_grad_batches: is data.global_batch /",
         ),
         (
+            [*NANO, "optim=paper", "trainer=zero3_offload", "trainer.accelerator=cpu", "trainer.devices=1"],
+            LAPTOP,
+            "trainer.strategy: ZeRO-3: Lightning runs it on GPUs only: give trainer=zero3_offload_cpu",
+        ),
+        (
+            [*SFT, "trainer=gpu", "trainer.precision=16-true", "model.backbone.dtype=float16"],
+            node(H100),
+            "trainer.precision=16-true: does not scale the loss",
+        ),
+        (
             [*NANO, "data.seq_len=2048"],
             LAPTOP,
             "data.seq_len=2048: the model reads 1024 tokens at most: give model.back",
@@ -146,6 +161,41 @@ SHARES = "is not a multiple of data.micro_batch="
             [*SFT, "model.backbone.attention=flash_attention_3"],
             node(A100, 8, "flash_attn_interface"),
             "model.backbone.attention=flash_attention_3: NVIDIA A100-SXM4-80GB (compute capability 8.0) is too old",
+        ),
+        (
+            [*SFT, "model.backbone.load_in_4bit=true"],
+            node(H100),
+            "model.backbone.load_in_4bit=true: bitsandbytes is not installed: pip install 'chatmusician[quantised]'",
+        ),
+        (
+            [*SFT, "model.backbone.load_in_4bit=true", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_4bit=true: and load_in_8bit=true exclude each other",
+        ),
+        (
+            [*SFT, "lora=freeze", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_8bit=true: quantised weights cannot be trained themselves",
+        ),
+        (
+            [*SFT, "trainer=zero3", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_8bit=true: quantised weights cannot be shared out by ZeRO-3",
+        ),
+        (
+            [*SFT, "trainer=zero3", "model.lora.use_dora=true"],
+            node(H100),
+            "trainer.strategy: ZeRO-3: DoRA needs the norms",
+        ),
+        (
+            [*SFT, "+trainer.strategy.offload_parameters=true"],
+            node(H100),
+            "trainer.strategy: ZeRO-2: only ZeRO-3 offloads parameters: give trainer=zero3_offload",
+        ),
+        (
+            [*SFT, "model.backbone.liger=true"],
+            node(H100),
+            "model.backbone.liger=true: liger-kernel is not installed: pip",
         ),
         (
             [*NANO, "model.backbone.attention=flash_attention_2"],
@@ -196,6 +246,16 @@ def test_a_base_that_is_no_model_is_told(tmp_path: Path, files: dict[str, str] |
     assert len(lines) == 1
     assert line in lines[0]
     assert str(base) in lines[0]
+
+
+def test_a_base_that_is_quantised_already_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 512, "quantization_config": {"bits": 4}}')
+    save_file({"model.norm.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    lines = found(["+experiment=nano_sft", f"model.backbone.path={tmp_path}", "data.seq_len=600"], LAPTOP)
+    assert lines[0].startswith("data.seq_len=600: the model reads 512 tokens at most: give data.seq_len=512")
+    assert "is stored quantised, and adapters are merged into whole weights: give the original" in lines[1]
+    assert len(lines) == 2
 
 
 def test_a_base_of_the_hub_without_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

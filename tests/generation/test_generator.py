@@ -1,3 +1,4 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -172,12 +173,21 @@ def test_bfloat16_on_the_cpu_generates(model_folder: Path) -> None:
     assert generator.generate(["Compose"], Decoding(max_new_tokens=12))[0].tokens == 12
 
 
+@pytest.mark.parametrize("option", ["load_in_4bit", "load_in_8bit"])
+def test_quantised_weights_generate_or_say_what_they_need(model_folder: Path, option: str) -> None:
+    if find_spec("bitsandbytes") is None:
+        with pytest.raises(UserError, match=f"{option}=true needs bitsandbytes, which is not installed"):
+            load_generator(model=str(model_folder), device="cpu", **{option: True})
+        return
+    generator = load_generator(model=str(model_folder), device="cpu", **{option: True})
+    assert generator.generate(["Compose"], Decoding(max_new_tokens=12))[0].tokens == 12
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"device": "gpu"}, "device=gpu is unknown: choose one of auto, cpu, cuda, mps"),
         ({"dtype": "int8"}, "dtype=int8 is unknown"),
-        ({"load_in_8bit": True}, "load_in_8bit=true needs bitsandbytes, which is not installed"),
         ({"load_in_8bit": True, "load_in_4bit": True}, "exclude each other"),
         ({"adapter": "nowhere"}, "adapter=nowhere does not exist"),
         ({"tokenizer": "."}, "tokenizer=. has no tokenizer"),

@@ -45,7 +45,12 @@ class Observer(L.Callback):
         }
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: dict[str, Any], batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: Any,  # noqa: ARG002 -- Lightning's signature
+        outputs: Any,
+        batch: dict[str, Any],  # noqa: ARG002 -- Lightning's signature
+        batch_idx: int,  # noqa: ARG002 -- Lightning's signature
     ) -> None:
         """The share of this rank in the loss, summed over ranks by the reader."""
         self.losses.append(float(outputs["loss"]) / trainer.world_size)
