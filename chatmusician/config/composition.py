@@ -47,6 +47,7 @@ from chatmusician.config.overrides import (
     check_values,
     is_group_choice,
     parse,
+    plugin_hint,
 )
 from chatmusician.config.paths import conf_dir
 from chatmusician.config.problems import ConfigError, Problem, suggestion
@@ -236,7 +237,7 @@ def _refusal(error: Exception, loader: ConfigLoaderImpl, command: str, recipes: 
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = [option for option in loader.get_group_options(group) if not option.startswith("_")]
-        hint = suggestion(name, options, prefix=f"{group}/" if group else "")
+        hint = suggestion(name, options, prefix=f"{group}/" if group else "") + plugin_hint(group)
         return Problem(path=error.missing_cfg_file, origin=origin, message=f"there is no such config; {hint}")
     lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines() if line.strip()]
     cause = error.__cause__

@@ -40,6 +40,8 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 PREEMPTED = 85
 """Status of a rank that has written a checkpoint because it was asked to stop (`chatmusician.config.failures`)."""
 GRACE_S = 5.0
+SAME_REQUEST_S = 5.0
+"""Schedulers send several signals for one reason; a checkpoint takes the time that it takes."""
 POLL_S = 0.05
 _LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|timed out|(recv|send)Bytes|NCCL|gloo", re.I)
 """In the last line of the error of a rank whose peer is gone."""
@@ -85,13 +87,18 @@ class Watch:
 
     ranks: list[Rank]
     signals: list[int] = field(default_factory=list)
+    asked: float = 0.0
+    """When the first signal came."""
     deadline: float | None = None
 
     def forward(self, number: int, _frame: object = None) -> None:
-        """Pass a signal on to the ranks; after the second they have the grace and no more."""
+        """Pass a signal on to the ranks; after another request they have the grace and no more."""
+        now = time.monotonic()
+        if self.signals and now - self.asked > SAME_REQUEST_S:
+            self.deadline = now + GRACE_S
+        if not self.signals:
+            self.asked = now
         self.signals.append(number)
-        if len(self.signals) > 1:
-            self.deadline = time.monotonic() + GRACE_S
         self.send(number)
 
     def send(self, number: int) -> None:

@@ -228,5 +228,5 @@ def _arguments(hydra: "HydraConf") -> list[str]:
 
 def quoted(value: str) -> str:
     """A text as a value of an override, whatever it has in it."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + "\\'" * bool(found[2]), value)
+    return f"'{escaped}'"  # a backslash is an ordinary character except before a quote
