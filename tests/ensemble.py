@@ -60,6 +60,8 @@ def main(cfg):
     if cfg.do == "wait":
         try:
             gather(cfg.trainer.devices)
+            if Path("ready").is_fifo():
+                Path("ready").write_text(str(os.getpid()))
             wait_for(lambda: False)
         finally:
             Path(f"left-{RANK}").touch()
@@ -133,6 +135,15 @@ def start(folder: Path, *arguments: str, python: tuple[str, ...] = (), **environ
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def await_line(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read what a command prints until a line begins so."""
+    assert process.stdout is not None
+    for printed in process.stdout:
+        if printed.startswith(beginning):
+            return
+    raise AssertionError(f"ended without {beginning!r}")
 
 
 def run(

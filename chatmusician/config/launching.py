@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ def run_job_processes(
     folder: Path,
     cwd: Path,
     shown: bool = True,
-    owner: int | None = None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Run ``python COMMAND`` in ``count`` processes and wait for all of them.
 
@@ -124,7 +124,7 @@ def run_job_processes(
         folder: the job's, for ``ranks/rank-N.log``.
         cwd: where the ranks run.
         shown: rank 0 writes to the terminal; otherwise to a log as the others do.
-        owner: a process of this machine without which the job is to end.
+        wanted: asked every second; if it says no, the job is stopped as by SIGTERM.
     """
     with ExitStack() as stack:
         told = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatmusician-")))
@@ -139,7 +139,7 @@ def run_job_processes(
             watch.ranks.append(Rank(number=number, process=process, outcome_file=told / f"{number}.json", log=log))
         if watch.signals:  # one came before the last was there
             watch.send(watch.signals[-1])
-        _wait(watch, owner)
+        _wait(watch, wanted)
         return _outcome(watch)
 
 
@@ -224,9 +224,9 @@ def _forwarding(watch: Watch) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _wait(watch: Watch, owner: int | None) -> None:
+def _wait(watch: Watch, wanted: Callable[[], bool]) -> None:
     """Until all ranks have ended, by themselves or not."""
-    looked = time.time()
+    looked = asked = time.time()
     try:
         while any(rank.ended is None for rank in watch.ranks):
             for rank in watch.ranks:
@@ -236,8 +236,10 @@ def _wait(watch: Watch, owner: int | None) -> None:
             looked = time.time()
             if watch.deadline is not None and time.monotonic() > watch.deadline:
                 _kill(watch)
-            if owner is not None and not watch.signals and not _is_there(owner):
-                watch.forward(signal.SIGTERM)
+            if looked - asked > 1 and not watch.signals:
+                asked = looked
+                if not wanted():
+                    watch.forward(signal.SIGTERM)
             time.sleep(POLL_S)
     finally:
         _kill(watch)
@@ -259,16 +261,6 @@ def _kill(watch: Watch) -> None:
             rank.killed = True
             os.killpg(rank.process.pid, signal.SIGKILL)
             rank.process.wait()
-
-
-def _is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _outcome(watch: Watch) -> Outcome:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ensemble import run, start, write_command
+from ensemble import await_line, run, start, write_command
 
 from chatmusician.config.ranks import count_devices, own_rank, world_size
 from chatmusician.config.sweep_jobs import quoted
@@ -92,9 +92,7 @@ def test_a_rank_that_waits_for_a_dead_one_is_not_waited_for(folder: Path) -> Non
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_goes_to_all_ranks(folder: Path, number: signal.Signals, status: int) -> None:
     with start(folder, *TWO, "do=wait") as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != "rank 0 plays\n":
-            pass
+        await_line(process, "rank 0 plays")
         process.send_signal(number)
         _, err = process.communicate()
     assert process.returncode == status
@@ -105,9 +103,7 @@ def test_a_signal_goes_to_all_ranks(folder: Path, number: signal.Signals, status
 
 def test_a_rank_that_has_stopped_leaves_the_other_time_to_save(folder: Path) -> None:
     with start(folder, *TWO, "do=stop when asked") as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != "rank 0 plays\n":
-            pass
+        await_line(process, "rank 0 plays")
         process.send_signal(signal.SIGUSR1)
         _, err = process.communicate()
     assert (process.returncode, err) == (85, "")
@@ -116,11 +112,10 @@ def test_a_rank_that_has_stopped_leaves_the_other_time_to_save(folder: Path) -> 
 
 def test_ranks_end_with_the_process_that_started_them(folder: Path) -> None:
     with start(folder, *TWO, "do=wait") as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != "rank 0 plays\n":
-            pass
+        await_line(process, "rank 0 plays")
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.read()  # until rank 0 has closed it
     assert (folder / "left-0").exists()
 
