@@ -15,8 +15,6 @@ from commands import small_corpus
 from ensemble import await_line, run, start, write_command
 from PIL import Image
 
-from chatmusician.reporting.sweeps import JobRecord, swept_keys
-
 SUBMITIT = ("hydra/launcher=submitit_local",)
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
@@ -107,14 +105,6 @@ def test_a_sweep_that_is_stopped_ends_its_jobs_and_keeps_its_table(folder: Path,
     os.close(job)
     assert ended, "the job's process outlived its sweep"
     assert (folder / "left-0").exists()
-
-
-def test_keys_that_vary_unannounced_are_swept_too() -> None:
-    def job(number: int, swept: tuple[str, ...] = (), **values: str) -> JobRecord:
-        return JobRecord(number=number, folder=str(number), values=values, swept=swept)
-
-    records = [job(0, ("lr",), lr="1", rank="8", seed="3"), job(1, ("lr",), lr="1", rank="16", seed="3")]
-    assert swept_keys(records) == ["lr", "rank"]
 
 
 def test_training_in_one_and_in_two_processes_is_one_sweep(workplace: Path) -> None:
