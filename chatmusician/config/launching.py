@@ -35,10 +35,9 @@ from typing import IO, Any
 
 from chatmusician.config.failures import INTERRUPTED, TERMINATED
 from chatmusician.config.outcomes import FILE, PIPE, Told, read_told
+from chatmusician.errors import STOPPED
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-PREEMPTED = 85
-"""Status of a rank that has written a checkpoint because it was asked to stop (`chatmusician.config.failures`)."""
 GRACE_S = 5.0
 SAME_REQUEST_S = 5.0
 """Schedulers send several signals for one reason; a checkpoint takes the time that it takes."""
@@ -247,7 +246,7 @@ def _wait(watch: Watch, wanted: Callable[[], bool]) -> None:
 
 def _stop_the_others(watch: Watch, status: int) -> None:
     """After a rank's end; one that has saved a checkpoint leaves the others all the time that theirs takes."""
-    if status in (0, PREEMPTED) or watch.deadline is not None:
+    if status in (0, STOPPED) or watch.deadline is not None:
         return
     watch.deadline = time.monotonic() + GRACE_S
     if not watch.signals:
@@ -306,7 +305,7 @@ def _text(rank: Rank, watch: Watch) -> str:
         cause = signal.Signals(-status).name
         memory = "; if by nobody, memory has run out" if cause == "SIGKILL" else ""
         return f"error: {name} (pid {rank.process.pid}) was killed by {cause}{memory}\n{_log_line(rank)}"
-    if status in (INTERRUPTED, TERMINATED, PREEMPTED) or watch.signals:
+    if status in (INTERRUPTED, TERMINATED, STOPPED) or watch.signals:
         return ""
     return f"error: {name} (pid {rank.process.pid}) ended with status {status}\n{_log_line(rank)}"
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from chatmusician.config.failures import INTERRUPTED, TERMINATED
-from chatmusician.config.launching import FORWARDED, PREEMPTED, Outcome, run_job_processes
+from chatmusician.config.launching import FORWARDED, Outcome, run_job_processes
 from chatmusician.config.outcomes import JobFailedError
 from chatmusician.config.ranks import own_rank
+from chatmusician.errors import STOPPED as STOPPED_AND_SAVED
 from chatmusician.errors import UserError, first_line
 from chatmusician.reporting.sweeps import (
     DONE,
@@ -243,7 +244,7 @@ def _ended(record: JobRecord, outcome: Outcome, seconds: float) -> JobRecord:
     status = FAILED
     if outcome.status == 0:
         status = DONE
-    elif outcome.stopped or outcome.status in (INTERRUPTED, TERMINATED, PREEMPTED):
+    elif outcome.stopped or outcome.status in (INTERRUPTED, TERMINATED, STOPPED_AND_SAVED):
         status, error = STOPPED, error or f"stopped with status {outcome.status}"
     return replace(record, status=status, objective=outcome.value, seconds=round(seconds, 1), error=error)
 

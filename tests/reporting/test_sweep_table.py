@@ -84,4 +84,7 @@ def test_the_table_of_a_folder_can_be_made_again(sweep: Path) -> None:
     assert make(sweep).stdout == f"{sweep}/summary.csv\n{sweep}/objective_over_optim.png\n"
     nothing = make(sweep / "a/2")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert nothing.stderr == f"error: {sweep}/a/2: no job.json in it or below; name the folder of a sweep\n"
+    assert (
+        nothing.stderr
+        == f"error: {sweep}/a/2: no job.json in it or below; name the folder of a sweep, as outputs/sweeps/NAME/TIME\n"
+    )
