@@ -1,6 +1,6 @@
 """Real DeepSpeed and DDP over gloo, two ranks: one trajectory, one format of checkpoints, resumed bit for bit.
 
-LoRA and trained embeddings on a pretrained model of 8,000 weights, two micro-batches a step and rank, gradients clipped.
+LoRA and trained embeddings on a pretrained model of 8,000 weights, two micro-batches a step and rank, and clipping.
 """
 
 import json
