@@ -28,6 +28,8 @@ INIT_SECONDS = 30.0
 """Allowed to the service to answer at the start."""
 FINISH_SECONDS = 300.0
 """Allowed to what is still to be sent at the end."""
+DATA_DIR = "WANDB_DATA_DIR"
+"""Where wandb keeps files of artifacts, pictures and sounds of tables among them, until they are sent."""
 
 
 class WandbRun(WandbLogger):
@@ -96,6 +98,7 @@ class WandbRun(WandbLogger):
     def _init(self, mode: str) -> Any:
         import wandb
 
+        os.environ.setdefault(DATA_DIR, str((self._folder / "wandb" / "data").absolute()))  # not the user's home
         return wandb.init(
             project=self._project,
             name=self._name,
@@ -118,12 +121,14 @@ def finished_runs() -> Iterator[None]:
 
     Says how a run is sent that was kept on disk. Without wandb nothing is imported and nothing happens.
     """
-    failed = 1
+    failed, chosen = 1, DATA_DIR in os.environ
     try:
         yield
         failed = 0
     finally:
         _finish(exit_code=failed)
+        if not chosen:
+            os.environ.pop(DATA_DIR, None)
 
 
 def _finish(*, exit_code: int) -> None:
