@@ -83,19 +83,19 @@ class WandbRun(WandbLogger):
         """A run; kept on disk where the service cannot be reached or refuses."""
         import wandb
 
-        mode = chosen_mode(self._mode)
+        mode, own_id = chosen_mode(self._mode), run_id(self._folder, resumes=self._resumes)
         try:
-            run = self._init(mode)
+            run = self._init(mode, own_id)
         except (wandb.errors.Error, OSError) as error:  # no answer, a key that is refused, a project of others
             if mode == "offline":
                 raise UserError(f"logger.wandb: a run cannot be kept in {self._folder} ({error})") from error
             log.warning("Weights & Biases: %s; the run is kept on disk", str(error).partition("\n")[0])
-            run = self._init("offline")
+            run = self._init("offline", own_id)
         if run.settings.mode == "online":
             log.info("Weights & Biases: %s", run.url)
         return run
 
-    def _init(self, mode: str) -> Any:
+    def _init(self, mode: str, own_id: str) -> Any:
         import wandb
 
         os.environ.setdefault(DATA_DIR, str((self._folder / "wandb" / "data").absolute()))  # not the user's home
@@ -106,7 +106,7 @@ class WandbRun(WandbLogger):
             group=self._group,
             tags=self._tags or None,
             dir=str(self._folder),
-            id=run_id(self._folder, resumes=self._resumes),
+            id=own_id,
             resume="allow" if mode == "online" else None,
             mode=mode,  # type: ignore[arg-type]  # one of MODES
             settings=wandb.Settings(
