@@ -90,6 +90,7 @@ class WandbRun(WandbLogger):
             if mode == "offline":
                 raise UserError(f"logger.wandb: a run cannot be kept in {self._folder} ({error})") from error
             log.warning("Weights & Biases: %s; the run is kept on disk", str(error).partition("\n")[0])
+            wandb.teardown()  # the attempt has the id until its service is gone
             run = self._init("offline", own_id)
         if run.settings.mode == "online":
             log.info("Weights & Biases: %s", run.url)
