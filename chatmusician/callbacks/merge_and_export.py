@@ -3,7 +3,8 @@
     on_fit_start    rank 0 takes the base's fingerprint, while it is surely the base that is trained on
     on_save_checkpoint    what the weights belong to goes into every checkpoint, so that each can be exported later
     on_train_batch_end    every so many steps: gather, export to step-NNNNNN/; a failure is a warning
-    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3
+    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3; not reached
+                                        where a resumed run has no step left, whose weights are its checkpoint's
     on_fit_end (checkpoints written)    rank 0 writes adapter/, model/ and export.json; the others wait and learn the
                                         outcome
 
@@ -195,9 +196,10 @@ class MergeAndExport(Callback):
         started = time.perf_counter()
         facts = self._facts(trainer, pl_module)
         step = trainer.global_step
-        if self.weights == "best" and not weights:
-            best = open_checkpoint(Path(best_checkpoint(trainer)))
-            weights, step, facts = best.state, best.step, ExportFacts.of_checkpoint(best.facts)
+        if not weights:
+            path = best_checkpoint(trainer) if self.weights == "best" else str(trainer.ckpt_path)
+            saved = open_checkpoint(Path(path))
+            weights, step, facts = saved.state, saved.step, ExportFacts.of_checkpoint(saved.facts)
         report = export_trained(
             state=weights,
             facts=facts,

@@ -18,6 +18,7 @@ from chatmusician.errors import UserError
 from chatmusician.modeling.loss import summed_loss, token_losses
 from chatmusician.modeling.metrics import BitsPerByte, BitsPerByteBySource
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
+from chatmusician.modeling.partitioning import is_deepspeed, keep_trained_in_float32, loading_for
 from chatmusician.modeling.resuming import micro_batch_seed, realign
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Backbone(Protocol):
     def path(self) -> str | None:
         """The folder or Hub id of the weights; None for new ones."""
 
-    def build(self, tokenizer: Any) -> "LlamaForCausalLM":
-        """The model in training mode."""
+    def build(self, tokenizer: Any, *, device: Any = "cpu") -> "LlamaForCausalLM":
+        """The model in training mode; what has to be made on the device that trains it is made there."""
 
 
 class Adapter(Protocol):
@@ -77,7 +78,7 @@ class CausalLanguageModel(L.LightningModule):
         return self.backbone.path
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 -- Lightning's signature
-        """Build the model, once the tokenizer of the prepared data is known."""
+        """Build the model, once the tokenizer of the data is known; see `chatmusician.modeling.partitioning`."""
         if self.model is not None:
             return
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined] # set by Trainer.fit
@@ -86,8 +87,12 @@ class CausalLanguageModel(L.LightningModule):
         self._seed = torch.initial_seed()  # that of `lightning.seed_everything`
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            model: Any = self.backbone.build(datamodule.tokenizer)
+            strategy = self.trainer.strategy
+            with loading_for(strategy):
+                model: Any = self.backbone.build(datamodule.tokenizer, device=strategy.root_device)
             self.model = self.lora.attach(model)
+            if not is_deepspeed(strategy):
+                keep_trained_in_float32(self.model)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The micro-batch's share of the loss of its optimizer step."""

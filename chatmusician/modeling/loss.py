@@ -6,17 +6,19 @@ import torch
 import torch.nn.functional as F
 
 from chatmusician.data.packing import IGNORED
+from chatmusician.modeling.attention import attention_inputs
 
 
 def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The last hidden states [B, T, D] of a causal model, with attention kept inside documents.
 
-    Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed.
+    Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed. What the
+    flash kernels need stands in `chatmusician.modeling.attention`.
     """
     backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return backbone.model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-    ).last_hidden_state
+    inputs = attention_inputs(backbone.config._attn_implementation, batch)
+    hidden = backbone.model(**inputs, use_cache=False).last_hidden_state
+    return hidden.reshape(*batch["input_ids"].shape, -1)
 
 
 def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
