@@ -220,7 +220,7 @@ def _forwarding(watch: Watch) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _wait(watch: Watch, wanted: Callable[[], bool]) -> None:
