@@ -46,7 +46,7 @@ def overrides(run: str, *more: str) -> list[str]:
         f"trainer.devices={RANKS}",
         f"trainer.max_steps={STEPS}",
         "trainer.val_check_interval=40",
-        "trainer.enable_progress_bar=false",
+        "+trainer.enable_progress_bar=false",
         "model.optimizer.lr=1e-3",
         "model.lora.r=4",
         "model.backbone.layers=2",
