@@ -21,7 +21,7 @@ def test_this_machine_and_a_run_that_fits(tmp_path: Path) -> None:
 
 
 def test_a_run_that_does_not_fit(tmp_path: Path) -> None:
-    """8 TB of optimizer states fit nowhere: a model of a trillion weights."""
+    """Weights, gradients and moments of 300 billion parameters, 5 TB, fit nowhere."""
     overrides = ["model.backbone.hidden_size=98304", "model.backbone.heads=768", "model.backbone.layers=8"]
     done = run(tmp_path, "doctor", "+experiment=nano_pretrain", *overrides, status=1)
     assert done.stderr.splitlines()[-1].startswith("error: the run does not fit on this machine: ")
