@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from chatmusician.base_checks import base_problems
 from chatmusician.config.problems import ConfigError, Problem
-from chatmusician.machine import Machine, this_machine
+from chatmusician.config.ranks import trainer_processes, world_size
+from chatmusician.machine import Machine, machine_without_torch, this_machine
 from chatmusician.training_plan import TrainingPlan, read_plan
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ def require_training(cfg: "DictConfig") -> None:
     problems = training_problems(cfg)
     if problems:
         raise ConfigError(problems)
+
+
+def required_processes(cfg: "DictConfig") -> int:
+    """How many processes to start for a run, as `trainer_processes`; none before it is known that they can run.
+
+    Raises:
+        ConfigError: with everything that `training_problems` found; once, and not from each of them.
+    """
+    if world_size() == 1 and read_plan(cfg, gpus=0).ranks > 1:
+        problems = training_problems(cfg, machine=machine_without_torch())
+        if problems:
+            raise ConfigError(problems)
+    return trainer_processes(cfg)
 
 
 def training_problems(cfg: "DictConfig", *, machine: Machine | None = None) -> list[Problem]:
@@ -151,7 +165,7 @@ def _kernel_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
 
 
 def _start_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
-    started = machine.started_ranks or 1
+    started = machine.started_ranks
     if plan.nodes > 1 and started == 1:
         yield Problem(
             path=f"trainer.num_nodes={plan.nodes}",

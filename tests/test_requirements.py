@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from chatmusician.config.composition import compose
-from chatmusician.machine import Gpu, Machine
+from chatmusician.machine import Gpu, Machine, machine_without_torch, this_machine
 from chatmusician.requirements import training_problems
 
 H100 = Gpu(name="NVIDIA H100 80GB HBM3", capability=(9, 0))
@@ -219,8 +219,8 @@ def test_everything_is_told_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("started", "problems"), [(None, 1), (16, 0), (8, 1), (1, 1)])
-def test_two_nodes_have_to_be_started_by_somebody(started: int | None, problems: int) -> None:
+@pytest.mark.parametrize(("started", "problems"), [(1, 1), (16, 0), (8, 1)])
+def test_two_nodes_have_to_be_started_by_somebody(started: int, problems: int) -> None:
     machine = Machine(gpus=(H100,) * 8, torch_has_cuda=True, started_ranks=started)
     assert len(found(["+experiment=pretrain"], machine)) == problems
 
@@ -263,3 +263,7 @@ def test_a_base_of_the_hub_without_network_is_told(monkeypatch: pytest.MonkeyPat
     (line,) = found(["+experiment=nano_sft", "model.backbone.path=someone/no-such-model"], Machine(offline=True))
     assert line.startswith("model.backbone.path=someone/no-such-model: is not in the cache")
     assert "`hf download someone/no-such-model`" in line
+
+
+def test_a_process_without_torch_sees_the_same_machine() -> None:
+    assert machine_without_torch() == this_machine()

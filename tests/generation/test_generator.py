@@ -55,6 +55,19 @@ def test_a_row_keeps_its_answer_when_generated_alone(
     assert alone[0].text == together[3].text
 
 
+def test_answers_are_cut_when_their_time_is_over(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Two rows at once: the first has a token when it is looked at the clock, the others have not begun."""
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=2)
+    whole = generator.generate(QUESTIONS, WARM)
+    ((index, answer),) = generator.answers(QUESTIONS, WARM, seconds=0)
+    assert (index, answer.tokens, answer.finished) == (0, 1, False)
+    assert answer.cut == "cut after 1 tokens by the time allowed, 0 s"
+    assert whole[0].text.startswith(answer.text)
+    assert [found.text for _, found in sorted(generator.answers(QUESTIONS, WARM, seconds=1000))] == [
+        found.text for found in whole
+    ]
+
+
 def test_rows_outlive_the_first_buffer_and_late_long_prompts_fit(tokenizer: PreTrainedTokenizerBase) -> None:
     model = make_model(len(tokenizer), window=900)
     long = "d2fd Adfd | " * 90

@@ -72,16 +72,14 @@ def names_in_checkpoint(trained: Trained) -> list[str]:
 @pytest.mark.parametrize(
     ("lora", "options"),
     [
-        (PLAIN, {}),
         (PAPER, {}),
         (Lora(r=4, alpha=8, use_dora=True), {}),
         (Lora(r=4, alpha=8, use_rslora=True), {}),
-        (PLAIN, FOUR_BITS),
         (PLAIN, {"load_in_8bit": True}),
         (PAPER, FOUR_BITS),
         (Lora(r=4, alpha=8, use_dora=True), FOUR_BITS),
     ],
-    ids=["plain", "paper", "dora", "rslora", "4 bits", "8 bits", "paper, 4 bits", "dora, 4 bits"],
+    ids=["paper", "dora", "rslora", "8 bits", "paper, 4 bits", "dora, 4 bits"],
 )
 def test_an_adapter_is_trained_kept_alone_and_merged(train: Any, lora: Lora, options: dict[str, Any]) -> None:
     """Its export compares logits of the merged model with base and adapter, of the base as it was before quantising."""
