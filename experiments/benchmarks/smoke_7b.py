@@ -68,7 +68,7 @@ def main() -> int:
     if memory.status:
         print(f"the run ended with status {memory.status}{memory.reason}", file=sys.stderr)
         return 1
-    print(json.dumps(memory.figures() | figures(folder / "run", tokens=arguments.rows * arguments.seq_len)))
+    print(json.dumps(memory.figures() | figures(folder / "run")))
     return 0
 
 
@@ -189,12 +189,12 @@ def available() -> int:
     return fields_of(Path("/proc/meminfo"))["MemAvailable"]
 
 
-def figures(run: Path, *, tokens: int) -> dict[str, Any]:
-    """What the run says of itself; ``tokens`` is how many an optimizer step has."""
+def figures(run: Path) -> dict[str, Any]:
+    """What the run says of itself."""
     metrics = json.loads((run / "metrics.json").read_text())
     with (run / "csv" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    rates = [float(row["throughput/tokens_per_s"]) for row in rows if row.get("throughput/tokens_per_s")]
+    seconds = [float(row["throughput/step_s"]) for row in rows if row.get("throughput/step_s")]
     losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
     if not losses or not all(math.isfinite(loss) for loss in losses):
         raise SystemExit(f"the losses are not finite: {losses}")
@@ -202,7 +202,7 @@ def figures(run: Path, *, tokens: int) -> dict[str, Any]:
     return {
         "parameters": metrics["parameters"],
         "trained_parameters": metrics["trained_parameters"],
-        "seconds_per_step": [round(tokens / rate, 1) for rate in rates],
+        "seconds_per_step": [round(step, 1) for step in seconds],
         "checkpoint_gib": round(checkpoint.stat().st_size / GIB, 2),
         "checkpoint_bytes_per_trained_parameter": round(checkpoint.stat().st_size / metrics["trained_parameters"], 2),
         "losses": [round(loss, 3) for loss in losses],

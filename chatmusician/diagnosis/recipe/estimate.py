@@ -1,5 +1,6 @@
 """Everything that is known of a run beforehand, put together from its configuration."""
 
+import hashlib
 import logging
 import warnings
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from chatmusician.requirements import training_problems
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+
+_REHEARSED: dict[tuple[Any, ...], int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,12 @@ def estimate(cfg: "DictConfig", *, machine: Machine) -> Estimate:
         plan=plan,
         weights=weights,
         shapes_from=found.source,
-        memory=memory_of(plan, weights, working=_working(found.model, plan), quantised=quantised),
+        memory=memory_of(
+            plan,
+            weights,
+            working=_working(found.model, plan, alike=f"{lora} {backbone.path} {_shapes(found.model)}"),
+            quantised=quantised,
+        ),
         rows=rows,
         steps=optimizer_steps(plan, rows),
         stores=stores(
@@ -87,8 +96,28 @@ def estimate(cfg: "DictConfig", *, machine: Machine) -> Estimate:
     )
 
 
-def _working(model: Any, plan: Plan) -> int:
-    """Bytes of a step beyond weights and gradients: a rehearsal of the very model, or of one that was alike."""
+def _working(model: Any, plan: Plan, *, alike: str) -> int:
+    """Bytes of a step beyond weights and gradients.
+
+    Args:
+        model: on the meta device.
+        plan: the run.
+        alike: what else decides the size of a step; one that was rehearsed is not rehearsed again, since looking for
+            overrides with which a run fits asks for the same step many times.
+    """
+    key = (alike, plan.micro_batch, plan.seq_len, plan.precision, plan.strategy.kind, plan.gradient_checkpointing)
+    if key not in _REHEARSED:
+        _REHEARSED[key] = _rehearse(model, plan)
+    return _REHEARSED[key]
+
+
+def _shapes(model: Any) -> str:
+    """Sizes and dtypes of a model, in a word."""
+    shapes = sorted((name, tuple(weight.shape), str(weight.dtype)) for name, weight in model.named_parameters())
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()
+
+
+def _rehearse(model: Any, plan: Plan) -> int:
     import torch
 
     from chatmusician.diagnosis.recipe.rehearsal import working_bytes

@@ -57,6 +57,7 @@ class Plan:
     """How many are kept, the newest and the best."""
     exports: bool
     """Whether the trained model is merged and written at the end."""
+    gradient_checkpointing: bool = False
 
     @property
     def ranks(self) -> int:
@@ -98,6 +99,7 @@ def read_plan(cfg: "DictConfig", *, gpus: int) -> Plan:
         max_steps=asked.max_steps if asked.max_steps > 0 else None,
         max_epochs=max(1, asked.max_epochs),
         checkpoints=sum(_kept(callback) for callback in cfg.callbacks.values() if callback),
+        gradient_checkpointing=bool(cfg.model.backbone.get("gradient_checkpointing")),
         exports=cfg.callbacks.get("merge_and_export") is not None,
     )
 

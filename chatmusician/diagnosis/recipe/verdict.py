@@ -12,26 +12,7 @@ from chatmusician.diagnosis.recipe.estimate import Estimate
 from chatmusician.diagnosis.resources import Resources
 from chatmusician.errors import UserError
 
-ON_GPUS = (
-    "data.micro_batch=1",
-    "model.backbone.gradient_checkpointing=true",
-    "trainer=zero2",
-    "trainer=zero3",
-    "model.backbone.load_in_4bit=true",
-    "trainer=zero2_offload",
-    "trainer=zero3_offload",
-    "lora=released",
-)
-"""What makes a run smaller on GPUs, in the order in which it is tried."""
-ON_CPU = (
-    "trainer=cpu",
-    "trainer.precision=bf16-mixed",
-    "data.micro_batch=1",
-    "model.backbone.gradient_checkpointing=true",
-    "lora=released",
-)
-"""The same where there is no GPU: it runs, and is for trying the recipe only."""
-
+IN_4_BITS = "model.backbone.load_in_4bit=true"
 OF_THE_BASE = ("model.backbone.path", "data.tokenizer.path")
 """Paths of the problems that no size changes."""
 
@@ -135,20 +116,49 @@ def duration(seconds: float) -> str:
 
 def remedies(first: Estimate, machine: Resources, attempt: Try) -> tuple[list[str], Estimate | None]:
     """Overrides with which the run fits on this machine, and what it then is; none if none are enough."""
-    gpus = len(machine.gpus)
-    options = list(ON_GPUS if first.plan.on_gpu and gpus else ON_CPU)
-    if first.plan.on_gpu and gpus and gpus < first.plan.ranks_per_node:
-        options.insert(0, f"trainer.devices={gpus}")
+    devices = min(first.plan.ranks_per_node, len(machine.gpus))
+
+    def asked(chosen: Sequence[str]) -> list[str]:
+        """Options of ``trainer`` come with a number of GPUs of their own."""
+        changed = devices and any(option.startswith("trainer=") for option in chosen)
+        return list(dict.fromkeys([*chosen, f"trainer.devices={devices}"] if changed else chosen))
+
     chosen: list[str] = []
-    for option in options:
+    for option in _options(first, devices=devices):
         group = option.partition("=")[0]
-        chosen = [*(other for other in chosen if other.partition("=")[0] != group), option]
-        found = _attempted(chosen, attempt)
+        excluded = {IN_4_BITS} if option.startswith("trainer=zero3") else set()
+        kept = [other for other in chosen if other.partition("=")[0] != group and other not in excluded]
+        found = _attempted(asked([*kept, option]), attempt)
         if found is None:
-            chosen.pop()
-        elif fits(found, machine):
-            return _fewest(chosen, found, machine, attempt)
+            continue
+        chosen = [*kept, option]
+        if fits(found, machine):
+            chosen, found = _fewest(chosen, found, machine, lambda overrides: attempt(asked(overrides)))
+            return asked(chosen), found
     return [], None
+
+
+def _options(first: Estimate, *, devices: int) -> Iterator[str]:
+    """What makes a run smaller, in the order of what it costs in speed or quality."""
+    plan = first.plan
+    on_gpus = plan.on_gpu and devices > 0
+    if on_gpus and devices < plan.ranks_per_node:
+        yield f"trainer.devices={devices}"
+    if not on_gpus:
+        yield from ("trainer=cpu", "trainer.precision=bf16-mixed")  # it runs, and is for trying the recipe only
+    if plan.micro_batch > 1:
+        yield "data.micro_batch=1"
+    if not plan.gradient_checkpointing:
+        yield "model.backbone.gradient_checkpointing=true"
+    if on_gpus and devices > 1:
+        yield "trainer=zero2"
+    if on_gpus:
+        yield IN_4_BITS
+    if on_gpus and devices > 1:
+        yield "trainer=zero3"
+    if on_gpus:
+        yield from ("trainer=zero2_offload", "trainer=zero3_offload")
+    yield "lora=released"
 
 
 def _fewest(chosen: list[str], found: Estimate, machine: Resources, attempt: Try) -> tuple[list[str], Estimate]:
