@@ -14,6 +14,7 @@ import lightning as L
 import torch
 
 from chatmusician.errors import UserError
+from chatmusician.modeling.fast_step import take_faster_parts
 from chatmusician.modeling.loss import summed_loss
 from chatmusician.modeling.metrics import BitsPerByte
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
@@ -83,6 +84,8 @@ class CausalLanguageModel(L.LightningModule):
             torch.manual_seed(self._seed)
             model: Any = self.backbone.build(datamodule.tokenizer)
             self.model = self.lora.attach(model)
+        if self.trainer.strategy.root_device.type == "cpu":
+            take_faster_parts(self.model)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The micro-batch's share of the loss of its optimizer step."""

@@ -1,4 +1,7 @@
-"""Cross entropy on the trained positions only: where the loss is off, no logits are computed."""
+"""Cross entropy on the trained positions only: where the loss is off, no logits are computed.
+
+On the CPU the head and the loss are one operation, see `chatmusician.modeling.head_loss`.
+"""
 
 from typing import Any
 
@@ -6,6 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from chatmusician.data.packing import IGNORED
+from chatmusician.modeling.head_loss import SummedHeadLoss
+from chatmusician.modeling.plain_linear import may_be_read
 
 
 def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -13,9 +18,15 @@ def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
     Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed.
     """
-    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return backbone.model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+    from chatmusician.modeling.document_attention import attention_arguments
+
+    backbone = (model.get_base_model() if hasattr(model, "get_base_model") else model).model
+    positions = batch["position_ids"]
+    return backbone(
+        input_ids=batch["input_ids"],
+        position_ids=positions,
+        use_cache=False,
+        **attention_arguments(backbone, positions),
     ).last_hidden_state
 
 
@@ -24,5 +35,8 @@ def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     hidden = hidden_states(model, batch)  # [B, T, D]
     trained = batch["targets"] != IGNORED  # [B, T]
     wanted = batch["targets"][trained]  # [N]
-    logits = model.get_output_embeddings()(hidden[trained])  # [N, V]
+    head = model.get_output_embeddings()
+    if may_be_read(head, hidden):
+        return SummedHeadLoss.apply(hidden[trained], head.weight, wanted), wanted.numel()
+    logits = head(hidden[trained])  # [N, V]
     return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted.numel()
