@@ -64,7 +64,7 @@ class Rotation(torch.autograd.Function):
 class DocumentAttention(LlamaAttention):
     """Llama's attention; given the ``documents`` of a batch, it computes each by itself and needs no mask."""
 
-    def forward(
+    def forward(  # type: ignore[override] # one argument more
         self,
         hidden_states: torch.Tensor,
         position_embeddings: Any = None,
