@@ -10,7 +10,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or later, or set PYTHON=" >&2; exit 1; }
@@ -46,6 +46,10 @@ extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: s
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+.PHONY: smoke-7b
+smoke-7b: $(VENV)/.installed-dev ## Two steps of the real recipe at LLaMA2-7B's shapes: 22 GiB of memory, 25 GB of disk, no GPU
+	@HF_HUB_OFFLINE=1 $(BIN)/python experiments/benchmarks/smoke_7b.py
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check style and types

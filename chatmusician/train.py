@@ -6,9 +6,10 @@ python -m chatmusician.train +experiment=sft_78k
 from typing import Any
 
 from chatmusician.config.entry import command
+from chatmusician.config.ranks import trainer_processes
 
 
-@command("train")
+@command("train", processes=trainer_processes)
 def main(cfg: Any) -> float | None:
     """Train a model; recipes are chosen with +experiment=NAME."""
     from chatmusician.training import run

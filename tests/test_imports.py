@@ -11,16 +11,19 @@ PACKAGE = ROOT / "chatmusician"
 
 ALLOWED = {
     "errors": set(),
+    "half_precision": {"errors"},
     "reporting": {"errors"},
     "music": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "reporting"},
     "data": {"errors", "reporting", "music"},
     "modeling": {"errors", "data"},
     "strategies": {"errors"},
     "export": {"errors", "data"},
-    "generation": {"errors", "music", "data", "export"},
-    "callbacks": {"errors", "data", "modeling", "strategies", "export", "generation"},
+    "generation": {"errors", "half_precision", "music", "data", "modeling", "export"},
+    "dashboards": {"errors", "export"},
+    "callbacks": {"errors", "music", "data", "modeling", "strategies", "export", "generation", "dashboards"},
     "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
+    "diagnosis": {"errors", "half_precision", "config", "music", "data", "modeling"},
     "webapp": {"errors", "music", "data", "export", "generation"},
 }
 """What each package may import, besides itself. Entry points and what they run may import everything."""

@@ -3,7 +3,8 @@
     on_fit_start    rank 0 takes the base's fingerprint, while it is surely the base that is trained on
     on_save_checkpoint    what the weights belong to goes into every checkpoint, so that each can be exported later
     on_train_batch_end    every so many steps: gather, export to step-NNNNNN/; a failure is a warning
-    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3
+    on_train_end (strategy alive)    rank 0 gets the trained weights, gathered from all ranks under ZeRO-3; not reached
+                                        where a resumed run has no step left, whose weights are its checkpoint's
     on_fit_end (checkpoints written)    rank 0 writes adapter/, model/ and export.json; the others wait and learn the
                                         outcome
 
@@ -28,6 +29,7 @@ from lightning.pytorch import Callback
 
 from chatmusician.callbacks.run_facts import adapter_config, base_name, describe_adapter, hardware, is_peft
 from chatmusician.callbacks.throughput import Throughput
+from chatmusician.dashboards.artifacts import log_export
 from chatmusician.errors import UserError
 from chatmusician.export.checkpoints import EXPORT, open_checkpoint
 from chatmusician.export.fingerprints import fingerprint
@@ -52,6 +54,8 @@ EVALUATION = "evaluation"
 """The folder of the exported model's evaluation, and what its figures are logged under."""
 WEIGHTS = ("last", "best")
 LIBRARIES = ("chatmusician", "torch", "lightning", "transformers", "peft", "deepspeed")
+OF_THE_RUN = ("throughput/", "memory/", "optim/")
+"""What is logged of machine and optimizer, and says nothing of the model."""
 
 
 class MergeAndExport(Callback):
@@ -111,6 +115,7 @@ class MergeAndExport(Callback):
         self._fingerprint: dict[str, Any] | None = None
         self._exported_step = 0
         self._weights: dict[str, Tensor] = {}
+        self._report: ExportReport | None = None  # of the newest export, on rank 0
 
     def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Take the base's fingerprint, and its licence from its card.
@@ -168,6 +173,9 @@ class MergeAndExport(Callback):
         failure = self._attempt(trainer, pl_module, weights, self.output)
         if failure is not None:
             raise UserError(f"the checkpoints are safe, but the export to {self.output} failed: {failure}")
+        if self._report is not None:
+            name = self.recipe or self.output.name
+            log_export(trainer.loggers, name=name, exported=self._report, report=self.output / REPORT)
 
     def _attempt(
         self, trainer: "Trainer", pl_module: "LightningModule", weights: Mapping[str, "Tensor"], output: Path
@@ -188,9 +196,10 @@ class MergeAndExport(Callback):
         started = time.perf_counter()
         facts = self._facts(trainer, pl_module)
         step = trainer.global_step
-        if self.weights == "best" and not weights:
-            best = open_checkpoint(Path(best_checkpoint(trainer)))
-            weights, step, facts = best.state, best.step, ExportFacts.of_checkpoint(best.facts)
+        if not weights:
+            path = best_checkpoint(trainer) if self.weights == "best" else str(trainer.ckpt_path)
+            saved = open_checkpoint(Path(path))
+            weights, step, facts = saved.state, saved.step, ExportFacts.of_checkpoint(saved.facts)
         report = export_trained(
             state=weights,
             facts=facts,
@@ -208,6 +217,7 @@ class MergeAndExport(Callback):
             logger.log_metrics(figures, step=trainer.global_step)
         content = {**report_as_json(report), "step": step, "figures": figures, "facts": facts.card}
         (output / REPORT).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        self._report = report
         log.info("exported %s", report.model)
 
     def _add_extras(self, report: ExportReport, facts: ExportFacts) -> dict[str, float]:
@@ -270,7 +280,7 @@ class MergeAndExport(Callback):
             metrics={
                 name: float(value)
                 for name, value in sorted(trainer.callback_metrics.items())
-                if not name.startswith("throughput/")  # of the machine, not of the model
+                if not name.startswith(OF_THE_RUN)
             },
         )
 

@@ -16,8 +16,10 @@
 
 The config is composed and validated before the output directory is made and before the body imports anything; under
 ``--multirun`` one config for every option swept over is validated before the first job starts, and each job's own
-before its body. What the body returns is the sweeper's objective. Flags are Hydra's (``--cfg``, ``-m``,
-``--config-dir``); ``--help`` is ours. How failures are shown: `chatmusician.config.failures`.
+before its body. A job on several processes, and each job of a sweep, runs in processes of its own
+(`chatmusician.config.launching`, `chatmusician.config.sweep_jobs`). What the body returns is the sweeper's objective.
+Flags are Hydra's (``--cfg``, ``-m``, ``--config-dir``); ``--help`` is ours. How failures are shown:
+`chatmusician.config.failures`.
 
 Hydra is driven by its ``Hydra`` class and not by ``hydra.main``, which prints tracebacks of its own and exits before a
 caller can see the exception; the flags that only inform are handed to ``hydra.main``.
@@ -28,12 +30,17 @@ import copy
 import functools
 import inspect
 import logging
+import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.config.failures import reported, terminable
+from chatmusician.config.outcomes import JobFailedError, adopt, tell_value
+from chatmusician.config.ranks import own_rank, shared_run_dir, world_size
+from chatmusician.config.sweep_jobs import Program, SweepJob, quoted, run_sweep
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,12 +49,18 @@ if TYPE_CHECKING:
 Body = Callable[["DictConfig"], Any]
 
 
-def command(config_name: str) -> Callable[[Body], Callable[..., Any]]:
+def command(
+    config_name: str, *, processes: "Callable[[DictConfig], int] | None" = None
+) -> Callable[[Body], Callable[..., Any]]:
     """Makes a function of a config the entry point whose primary config is ``config_name``.
 
     Without arguments the decorated function reads ``sys.argv``, runs the job or jobs and exits with a status on
     failure.
     With a config as argument it validates it and returns what the body returns.
+
+    Args:
+        config_name: of the file in the folder of configs.
+        processes: how many processes a job takes, from its config; the default is one.
     """
 
     def decorate(body: Body) -> Callable[..., Any]:
@@ -55,8 +68,9 @@ def command(config_name: str) -> Callable[[Body], Callable[..., Any]]:
         def main(cfg: "DictConfig | None" = None) -> Any:
             if cfg is not None:
                 return _job(body)(cfg)
+            adopt()
             with reported(), terminable():
-                _run_command(body, config_name)
+                _run_command(body, config_name, Program(arguments=_own_arguments(), processes=processes))
             return None
 
         return main
@@ -65,7 +79,7 @@ def command(config_name: str) -> Callable[[Body], Callable[..., Any]]:
 
 
 def _job(body: Body) -> Body:
-    """The task that Hydra and its launchers call."""
+    """The body behind a last look at its config."""
 
     @functools.wraps(body)
     def job(cfg: "DictConfig") -> Any:
@@ -79,7 +93,29 @@ def _job(body: Body) -> Body:
     return job
 
 
-def _run_command(body: Body, config_name: str) -> None:
+def _launched(program: Program, body: Body) -> Body:
+    """The body in this process, or the program in several."""
+
+    def job(cfg: "DictConfig") -> Any:
+        if program.count(cfg) == 1:
+            value = _job(body)(cfg)
+            tell_value(value)
+            return value
+        outcome = program.run(cfg)
+        if outcome.status:
+            raise JobFailedError(outcome.text, outcome.status)
+        return outcome.value
+
+    return job
+
+
+def _own_arguments() -> tuple[str, ...]:
+    """What Python was given to run this program."""
+    specification = sys.modules["__main__"].__spec__
+    return (str(Path(sys.argv[0]).resolve()),) if specification is None else ("-m", specification.name)
+
+
+def _run_command(body: Body, config_name: str, program: Program) -> None:
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import get_args_parser
@@ -102,7 +138,7 @@ def _run_command(body: Body, config_name: str) -> None:
     config_dir = Path(arguments.config_dir) if arguments.config_dir else None
     hydra = Hydra.create_main_hydra2(task_name=config_name, config_search_path=search_path(conf, config_dir))
     try:
-        _dispatch(hydra, arguments, config_name, body)
+        _dispatch(hydra, arguments, config_name, body, program)
     finally:
         GlobalHydra.instance().clear()
 
@@ -113,7 +149,9 @@ def _inform(body: Body, conf: Path, config_name: str) -> None:
     hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(body)()
 
 
-def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body: Body) -> None:
+def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body: Body, program: Program) -> None:
+    from hydra.types import RunMode
+
     from chatmusician.config.composition import accept
     from chatmusician.config.help import help_text
 
@@ -123,26 +161,24 @@ def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body:
     elif arguments.cfg:
         _show(hydra, accept(loader, config_name, overrides, allow_missing=True), arguments)
     elif arguments.multirun:
-        _run_many(hydra, config_name, overrides, _job(body))
+        _run_many(hydra, config_name, overrides, program)
     else:
-        _run_one_or_many(hydra, accept(loader, config_name, overrides), config_name, overrides, _job(body))
+        cfg = accept(loader, config_name, overrides)
+        if cfg.hydra.mode == RunMode.MULTIRUN:  # a recipe may ask for a sweep by itself, with hydra.sweeper.params
+            _run_many(hydra, config_name, overrides, program)
+        else:
+            _run_one(hydra, cfg, config_name, _launched(program, body))
 
 
-def _run_one_or_many(hydra: Any, cfg: "DictConfig", config_name: str, overrides: list[str], job: Body) -> None:
-    """A recipe may ask for a sweep by itself: ``hydra.mode: MULTIRUN`` with ``hydra.sweeper.params``."""
-    from hydra.types import RunMode
-
-    if cfg.hydra.mode == RunMode.MULTIRUN:
-        _run_many(hydra, config_name, overrides, job)
-    else:
-        _run_one(hydra, cfg, config_name, job)
-
-
-def _run_many(hydra: Any, config_name: str, overrides: list[str], job: Body) -> None:
+def _run_many(hydra: Any, config_name: str, overrides: list[str], program: Program) -> None:
     from chatmusician.config.sweeps import accept_sweep
 
-    accept_sweep(hydra.config_loader, config_name, overrides)
-    hydra.multirun(config_name, job, [*overrides, "hydra.mode=MULTIRUN"])
+    os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")  # what a job checkpoints for
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # Optuna's: it tells of its plugins
+    accepted = accept_sweep(hydra.config_loader, config_name, overrides)
+    job = SweepJob(program=program, swept=accepted.swept, owner=os.getpid(), machine=socket.gethostname())
+    pinned = [f"hydra.sweep.dir={quoted(accepted.folder)}", "hydra.mode=MULTIRUN"]
+    run_sweep(lambda: hydra.multirun(config_name, job, [*overrides, *pinned]), Path(accepted.folder))
 
 
 def _show(hydra: Any, cfg: "DictConfig", arguments: argparse.Namespace) -> None:
@@ -170,6 +206,7 @@ def _run_one(hydra: Any, cfg: "DictConfig", config_name: str, job: Body) -> None
     from hydra.types import HydraContext, RunMode
 
     cfg.hydra.mode = RunMode.RUN
+    _write_as_one(cfg)
     configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
     callbacks = Callbacks(cfg)
     callbacks.on_run_start(config=cfg, config_name=config_name)
@@ -179,10 +216,23 @@ def _run_one(hydra: Any, cfg: "DictConfig", config_name: str, job: Body) -> None
         config=cfg,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
+        configure_logging=own_rank() == 0,
     )
     callbacks.on_run_end(config=cfg, config_name=config_name, job_return=finished)
     if finished.status is JobStatus.FAILED:
         raise finished._return_value
+
+
+def _write_as_one(cfg: "DictConfig") -> None:
+    """All ranks write to one folder, and rank 0 alone what Hydra writes there."""
+    from omegaconf import OmegaConf
+
+    if world_size() == 1:
+        return
+    written = str(OmegaConf.to_container(cfg.hydra.run, resolve=False))
+    cfg.hydra.run.dir = shared_run_dir(str(Path(cfg.hydra.run.dir).absolute()), settled="${now:" not in written)
+    if own_rank() != 0:
+        cfg.hydra.output_subdir = None
 
 
 def _description(body: Body) -> str:

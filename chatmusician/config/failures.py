@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from chatmusician.config.outcomes import JobFailedError, tell_error
 from chatmusician.config.problems import ConfigError
 from chatmusician.errors import UserError
 
@@ -44,9 +45,10 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output left, as in --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
+    except JobFailedError as failed:  # told by a process of the job, as below
+        tell_error(failed.text)
+        sys.exit(failed.status)
+    except Exception as error:  # noqa: BLE001 -- told, and passed on as a status
         _report(error)
 
 
@@ -82,6 +84,9 @@ def _exit_as_stopped(stop: SystemExit) -> None:
 def _report(error: Exception) -> None:
     from hydra.errors import HydraException, InstantiationException
 
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        tell_error(traceback.format_exc())
+        sys.exit(1)
     place = ""
     while isinstance(error, InstantiationException | ImportError) and isinstance(error.__cause__, Exception):
         node = re.search(r"full_key: (\S+)", str(error))
@@ -98,7 +103,7 @@ def _report(error: Exception) -> None:
         _exit(f"error: the package '{error.name}' is not installed{place}: install it or choose another option", 1)
     if isinstance(error, HydraException):
         _exit("error: " + "; ".join(line.strip() for line in str(error).splitlines() if line.strip()), 2)
-    sys.stderr.write("".join(_without_hydra(error)))
+    tell_error("".join(_without_hydra(error)))
     sys.exit(1)
 
 
@@ -111,5 +116,5 @@ def _without_hydra(error: Exception) -> Iterator[str]:
 
 
 def _exit(line: str, status: int) -> None:
-    print(line, file=sys.stderr)
+    tell_error(line + "\n")
     sys.exit(status)

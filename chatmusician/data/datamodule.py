@@ -4,11 +4,12 @@ What a batch holds stands in `chatmusician.data.micro_batches`.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from chatmusician.data.micro_batches import MicroBatches, MicroBatchLoader
@@ -141,6 +142,19 @@ class PackedDataModule(L.LightningDataModule):
         assert self._manifest is not None, "setup() opens the manifest"
         return {"settings": self._manifest.settings, "summary": self._manifest.summary()}
 
+    def sources(self, split: str) -> tuple[str, ...]:
+        """The names of a split's sources, in the order of ``source_bytes`` in its batches."""
+        return self._rows(split).sources
+
+    def texts(self, split: str) -> Iterator[str]:
+        """The documents of a split as text, special tokens spelled out, in the order of its rows."""
+        rows = self._rows(split)
+        for number in range(len(rows)):
+            ids, _, lengths = rows[number]
+            ends = np.cumsum(lengths).tolist()
+            for start, end in zip([0, *ends[:-1]], ends, strict=True):
+                yield self.tokenizer.decode(ids[start:end].tolist(), clean_up_tokenization_spaces=False)
+
     def training_rows(self) -> int:
         """Rows in the training split."""
         assert self._manifest is not None, "setup() opens the manifest"
@@ -166,7 +180,7 @@ class PackedDataModule(L.LightningDataModule):
             epoch=self._first_epoch,
             first_step=self._first_step,
         )
-        return self._loader(rows, order)
+        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)
 
     def val_dataloader(self) -> Iterable[dict[str, torch.Tensor]]:
         """All validation rows, dealt to the ranks."""
@@ -214,7 +228,4 @@ class PackedDataModule(L.LightningDataModule):
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
-        return self._loader(rows, order)
-
-    def _loader(self, rows: PackedRows, order: TrainingOrder | EvaluationOrder) -> MicroBatchLoader:
-        return MicroBatchLoader(MicroBatches(rows), order, workers=self.loader_workers)
+        return MicroBatchLoader(MicroBatches(rows, by_source=True), order, workers=self.loader_workers)

@@ -23,7 +23,7 @@ from pathlib import Path
 from chatmusician.data.preparation import TOKENIZER, PackingSettings, TokenizerSource
 from chatmusician.data.prepared_settings import differing_settings
 from chatmusician.data.remote import Forbidden, NotThere, Remote, Unreachable
-from chatmusician.data.shards import MANIFEST, Manifest, ShardRecord, load_manifest, write_bytes
+from chatmusician.data.shards import FORMAT, MANIFEST, Manifest, ShardRecord, load_manifest, write_bytes
 from chatmusician.data.tokenizers import describe, load_tokenizer
 from chatmusician.errors import UserError
 
@@ -137,7 +137,7 @@ def _check_settings(
     manifest: Manifest, place: str | Path, settings: PackingSettings, tokenizer: TokenizerSource
 ) -> None:
     """Refuse data of other rows or of another tokenizer. The corpus they were made from need not be here."""
-    wanted = {**asdict(settings), "tokenizer": tokenizer.describe()}
+    wanted = {"format": FORMAT, **asdict(settings), "tokenizer": tokenizer.describe()}
     found = {name: manifest.settings.get(name) for name in wanted}
     found["tokenizer"] = {name: manifest.settings["tokenizer"].get(name) for name in wanted["tokenizer"]}
     differences = list(differing_settings(found, wanted))

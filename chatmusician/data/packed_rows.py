@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ class RowBatch:
     """Tokens of each document, row after row; a row's padding, perhaps none, counts as its last document."""
     trained_bytes: int
     """UTF-8 bytes behind the trained tokens of all rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSources:
+    """Where B rows of T tokens are from: S sources, those of `PackedRows.sources`."""
+
+    of_tokens: npt.NDArray[np.int64]
+    """The source of each token's document, padding's that of the last, [B, T]."""
+    trained_bytes: npt.NDArray[np.int64]
+    """UTF-8 bytes behind the trained tokens, [S]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +133,25 @@ class PackedRows:
             lengths.append(shard.lengths_of(offset))
             trained_bytes += int(shard.columns.trained_bytes[offset])
         return RowBatch(ids=ids, loss_mask=loss_mask, lengths=np.concatenate(lengths), trained_bytes=trained_bytes)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The names of all sources, sorted."""
+        return tuple(sorted({name for record in self._records for name in record.sources}))
+
+    def read_sources(self, rows: Sequence[int]) -> RowSources:
+        """Where the rows with the given numbers are from; what an evaluation reads beside `read`."""
+        of_tokens = np.empty((len(rows), self._seq_len), np.int64)
+        trained_bytes = np.zeros(len(self.sources), np.int64)
+        for place, row in enumerate(rows):
+            shard, offset = self._find(row)
+            first, last = shard.columns.offsets[offset : offset + 2].tolist()
+            names = sorted(self._records[bisect_right(self._starts, row) - 1].sources)
+            known = np.array([self.sources.index(name) for name in names])
+            of_documents = known[shard.columns.sources[first:last]]
+            of_tokens[place] = np.repeat(np.append(of_documents, of_documents[-1:]), shard.lengths_of(offset))
+            np.add.at(trained_bytes, of_documents, shard.columns.document_bytes[first:last])
+        return RowSources(of_tokens=of_tokens, trained_bytes=trained_bytes)
 
     def trained_tokens(self, rows: npt.NDArray[np.int64]) -> int:
         """Trained tokens of the rows with the given numbers."""

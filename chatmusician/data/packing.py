@@ -78,13 +78,15 @@ class TokenDocuments(Sequence[TokenDocument]):
 class PackedWindow:
     """Packed rows. ``ids`` and ``loss_mask`` are [rows, seq_len], the counts of trained tokens and bytes [rows].
 
-    ``lengths`` and ``texts`` are [documents], in the order of the rows: row r holds those before ``ends[r]``.
+    ``lengths``, ``texts`` and ``document_bytes``, of which each row has the sum in ``trained_bytes``, are [documents],
+    in the order of the rows: row r holds those before ``ends[r]``.
     """
 
     ids: npt.NDArray[Any]
     loss_mask: npt.NDArray[np.bool_]
     lengths: npt.NDArray[np.int64]
     texts: npt.NDArray[np.int64]
+    document_bytes: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
     trained_tokens: npt.NDArray[np.int64]
     trained_bytes: npt.NDArray[np.int64]
@@ -143,6 +145,7 @@ def pack(documents: TokenDocuments, *, seq_len: int, pad_id: int) -> PackedWindo
         loss_mask=loss_mask,
         lengths=lengths,
         texts=documents.texts[order],
+        document_bytes=documents.trained_bytes[order],
         ends=ends,
         trained_tokens=loss_mask.sum(axis=1),
         trained_bytes=np.bincount(rows, documents.trained_bytes[order], len(members)).astype(np.int64),

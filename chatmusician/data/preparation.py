@@ -23,6 +23,7 @@ from chatmusician.data.engines import Engine, find_engine
 from chatmusician.data.prepared_settings import differing_settings, in_words, settings_as_kept
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
+    FORMAT,
     MANIFEST,
     Manifest,
     ShardRecord,
@@ -159,6 +160,7 @@ class _Preparation:
     def manifest(self, *, overwrite: bool) -> Manifest:
         """The manifest that is there, or the one of what is prepared now."""
         asked = {
+            "format": FORMAT,
             **asdict(self.settings),
             "tokenizer": self.source.describe(),
             "corpus": self.corpus.describe(),

@@ -33,6 +33,8 @@ class ShardColumns:
     """Tokens of each document, [D]."""
     sources: npt.NDArray[np.uint32]
     """Of each document the index of its source among those of the record, sorted by name, [D]."""
+    document_bytes: npt.NDArray[np.uint32]
+    """Of each document the bytes that bear loss, [D]."""
     offsets: npt.NDArray[np.int32]
     """Documents before each row, and in all, [R + 1]."""
     trained_tokens: npt.NDArray[np.uint32]
@@ -74,6 +76,7 @@ def _map(path: Path, *, seq_len: int) -> ShardColumns:
         loss_mask=_numbers(columns.column("loss_mask").values).reshape(-1, seq_len).view(np.bool_),
         lengths=_numbers(lengths.values),
         sources=_numbers(columns.column("sources").values),
+        document_bytes=_numbers(columns.column("document_bytes").values),
         offsets=_numbers(lengths.offsets),
         trained_tokens=_numbers(columns.column("trained_tokens")),
         trained_bytes=_numbers(columns.column("trained_bytes")),

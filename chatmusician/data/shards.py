@@ -10,10 +10,10 @@ A prepared folder::
                              what is done (`chatmusician.data.unit_records`)
 
 Each row holds ``ids`` (uint16 where the vocabulary allows, else uint32) and ``loss_mask`` (uint8, 0 or 1), both of
-exactly ``seq_len``, ``lengths``, the tokens of each document in order, and ``sources``, which of the record's sources
-each is of. A shard is a function of its unit alone, so the bytes do not depend on
-the number of workers, and a run that was stopped goes on with what is not done. Every file is written under a
-temporary name and renamed.
+exactly ``seq_len``, ``lengths``, the tokens of each document in order, ``sources``, which of the record's sources each
+is of, and ``document_bytes``, how many bytes of it bear loss. A shard is a function of its unit alone, so the bytes do
+not depend on the number of workers, and a run that was stopped goes on with what is not done. Every file is written
+under a temporary name and renamed.
 """
 
 import hashlib
@@ -33,6 +33,9 @@ from chatmusician.data.packing import PackedWindow
 from chatmusician.errors import UserError
 
 MANIFEST = "manifest.json"
+
+FORMAT = 2
+"""Of prepared folders; those of another are refused. 2 has the trained bytes of each document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +170,7 @@ def write_shard(
             "loss_mask": pa.FixedSizeListArray.from_arrays(_arrow(window.loss_mask, pa.uint8()), seq_len),
             "lengths": pa.ListArray.from_arrays(offsets, _arrow(window.lengths, pa.uint32())),
             "sources": pa.ListArray.from_arrays(offsets, _arrow(of_document, pa.uint32())),
+            "document_bytes": pa.ListArray.from_arrays(offsets, _arrow(window.document_bytes, pa.uint32())),
             "trained_tokens": _arrow(window.trained_tokens, pa.uint32()),
             "trained_bytes": _arrow(window.trained_bytes, pa.uint32()),
         }

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from chatmusician.data.datamodule import PackedDataModule
-from chatmusician.data.micro_batches import Batch, on_one_line, tensors_of
+from chatmusician.data.micro_batches import Batch, Waiting, on_one_line, tensors_of
 from chatmusician.data.packed_rows import RowBatch
 from chatmusician.data.packing import padded_lengths
 from chatmusician.data.preparation import TokenizerSource, prepare
@@ -263,13 +263,15 @@ class StreamLoader:
         self._accumulation = accumulation
         self._trainer = trainer
         self._after = {batches.consumed: list(batches.places)}
+        self.waiting = Waiting()
 
     def places_after(self, consumed: int) -> list[StreamPlace]:
         """Where the rank's streams are once so many micro-batches are trained on."""
         return self._after[consumed]
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = on_one_line(iter(DataLoader(self._batches, batch_size=None, num_workers=self._workers)))
+        loader = DataLoader(self._batches, batch_size=None, num_workers=self._workers)
+        batches = self.waiting.over(on_one_line(iter(loader)))
         consumed = self._batches.consumed
         places = list(self._batches.places)
         while True:

@@ -8,8 +8,10 @@ experiments/README.md.
 """
 
 import collections.abc
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chatmusician.errors import UserError
@@ -92,6 +94,7 @@ class Generator:
         *,
         numbers: Sequence[int] | None = None,
         adapter: str | None = None,
+        seconds: float | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         """Answer ``prompts`` and yield (position in ``prompts``, answer) as answers are completed.
 
@@ -101,11 +104,13 @@ class Generator:
             numbers: the number of each prompt in its stream of random numbers; by default its position. Prompt 7 of a
                 file keeps its answer when it is generated alone with number 7.
             adapter: see `chatmusician.generation.backends.backend.Backend.open`.
+            seconds: time for all of them; answers that are being written then are cut, others are left out.
 
         Raises:
             UserError: a prompt leaves no room in the context window, the adapter is not loaded, or the model's logits
                 are not finite.
         """
+        deadline = math.inf if seconds is None else time.perf_counter() + seconds
         jobs = [_as_prompt(prompt) for prompt in prompts]
         rows = [
             self.row(job, decoding, number=number)
@@ -113,18 +118,19 @@ class Generator:
         ]
         position = {id(row): i for i, row in enumerate(rows)}
         drawn_ids: list[list[int]] = [[] for _ in rows]
+        unfinished: dict[int, Drawn] = {}
         for drawn in self._tokens(rows, adapter=adapter):
             i = position[id(drawn.row)]
             drawn_ids[i].append(drawn.token)
+            unfinished[i] = drawn
             if drawn.last:
-                text = answer_text(
-                    self.tokenizer,
-                    drawn.row.prompt_ids,
-                    drawn_ids[i][:-1] if drawn.ended else drawn_ids[i],
-                    ended=drawn.ended,
-                    template=jobs[i].template,
-                )
-                yield i, self._answer(text, drawn, tokens=len(drawn_ids[i]))
+                del unfinished[i]
+                yield i, self._whole(jobs[i], drawn, drawn_ids[i])
+            if time.perf_counter() > deadline:
+                break
+        for i, drawn in unfinished.items():
+            cut = f"cut after {len(drawn_ids[i])} tokens by the time allowed, {seconds:g} s"
+            yield i, replace(self._whole(jobs[i], drawn, drawn_ids[i]), cut=cut)
 
     def stream(self, prompt: str | Prompt, decoding: Decoding, *, adapter: str | None = None) -> Pieces:
         """The answer to one prompt in pieces of text, as they are drawn.
@@ -175,6 +181,17 @@ class Generator:
     def prompt_ids(self, prompt: str | Prompt) -> tuple[int, ...]:
         """The token ids that the answer to ``prompt`` continues."""
         return encode_prompt(self.tokenizer, _as_prompt(prompt))
+
+    def _whole(self, prompt: Prompt, last: Drawn, ids: Sequence[int]) -> Answer:
+        """The answer of the tokens ``ids``, of which ``last`` is the newest."""
+        text = answer_text(
+            self.tokenizer,
+            last.row.prompt_ids,
+            ids[:-1] if last.ended else ids,
+            ended=last.ended,
+            template=prompt.template,
+        )
+        return self._answer(text, last, tokens=len(ids))
 
     def _tokens(self, rows: Sequence[Row], *, adapter: str | None) -> Iterator[Drawn]:
         slots = min(self.batch_size, len(rows))

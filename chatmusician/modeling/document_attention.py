@@ -100,6 +100,6 @@ def attention_arguments(backbone: Any, position_ids: torch.Tensor) -> dict[str, 
 
     Transformers makes a mask of restarting positions unless it is given one of four dimensions; this one is empty.
     """
-    if not isinstance(backbone.layers[0].self_attn, DocumentAttention):
+    if not isinstance(getattr(backbone.layers[0], "self_attn", None), DocumentAttention):
         return {}
     return {"documents": document_lengths(position_ids), "attention_mask": position_ids.new_empty(0, 0, 0, 0)}

@@ -46,7 +46,7 @@ def matrix_weights(model: Any) -> MatrixWeights:
     counts = {True: 0, False: 0}
     for name, parameter in model.named_parameters():
         if id(parameter) not in head_weights and _dimensions(parameter) == 2 and ".layers." in f".{name}":
-            counts[parameter.requires_grad] += _size(parameter)
+            counts[parameter.requires_grad] += weight_count(parameter)
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return MatrixWeights(
         layers=config.num_hidden_layers,
@@ -62,7 +62,8 @@ def _dimensions(parameter: Any) -> int:
     return len(getattr(parameter, "ds_shape", None) or _whole_shape(parameter))
 
 
-def _size(parameter: Any) -> int:
+def weight_count(parameter: Any) -> int:
+    """Numbers in a whole parameter, also where it is quantised or this rank has a piece of it."""
     size = 1
     for length in getattr(parameter, "ds_shape", None) or _whole_shape(parameter):
         size *= length
@@ -95,7 +96,7 @@ def matrix_product_peak(*, device: "torch.device", dtype: "torch.dtype", size: i
 
     Args:
         device: where.
-        dtype: of the matrices; on the CPU in 16 bits call `chatmusician.generation.half_precision` first.
+        dtype: of the matrices; on the CPU in 16 bits call `chatmusician.half_precision` first.
         size: rows of the matrices; by default 8192 on a GPU and 2048 elsewhere (0.1 s a product on two cores).
     """
     import torch

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.precision import DeepSpeedPrecision, FSDPPrecision
 
 from chatmusician.errors import UserError
 from chatmusician.modeling.fast_step import take_faster_parts
-from chatmusician.modeling.loss import summed_loss
-from chatmusician.modeling.metrics import BitsPerByte
+from chatmusician.modeling.loss import summed_loss, token_losses
+from chatmusician.modeling.metrics import BitsPerByte, BitsPerByteBySource
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
+from chatmusician.modeling.partitioning import is_deepspeed, keep_trained_in_float32, loading_for
 from chatmusician.modeling.resuming import micro_batch_seed, realign
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ class Backbone(Protocol):
     def path(self) -> str | None:
         """The folder or Hub id of the weights; None for new ones."""
 
-    def build(self, tokenizer: Any) -> "LlamaForCausalLM":
-        """The model in training mode."""
+    def build(self, tokenizer: Any, *, device: Any = "cpu") -> "LlamaForCausalLM":
+        """The model in training mode; what has to be made on the device that trains it is made there."""
 
 
 class Adapter(Protocol):
@@ -65,9 +67,11 @@ class CausalLanguageModel(L.LightningModule):
         self.schedule = schedule
         self.lora = lora
         self.model: Any = None
+        self.gradient_norm: torch.Tensor | None = None
+        """Of the newest optimizer step before clipping, on the device; None where the strategy does it by itself."""
         self._seed = 0
-        self.validation_bits = BitsPerByte()
-        self.test_bits = BitsPerByte()
+        self.validation_bits, self.validation_sources = BitsPerByte(), BitsPerByteBySource(())
+        self.test_bits, self.test_sources = BitsPerByte(), BitsPerByteBySource(())
 
     @property
     def base_path(self) -> str | None:
@@ -75,16 +79,22 @@ class CausalLanguageModel(L.LightningModule):
         return self.backbone.path
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 -- Lightning's signature
-        """Build the model, once the tokenizer of the prepared data is known."""
+        """Build the model, once the tokenizer of the data is known; see `chatmusician.modeling.partitioning`."""
         if self.model is not None:
             return
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined] # set by Trainer.fit
+        self.validation_sources = BitsPerByteBySource(datamodule.sources("validation"))
+        self.test_sources = BitsPerByteBySource(datamodule.sources("test"))
         self._seed = torch.initial_seed()  # that of `lightning.seed_everything`
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            model: Any = self.backbone.build(datamodule.tokenizer)
+            strategy = self.trainer.strategy
+            with loading_for(strategy):
+                model: Any = self.backbone.build(datamodule.tokenizer, device=strategy.root_device)
             self.model = self.lora.attach(model)
-        if self.trainer.strategy.root_device.type == "cpu":
+            if not is_deepspeed(strategy):
+                keep_trained_in_float32(self.model)
+        if strategy.root_device.type == "cpu":
             take_faster_parts(self.model)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -99,17 +109,33 @@ class CausalLanguageModel(L.LightningModule):
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:  # noqa: ARG002 -- Lightning's signature
         """Count bits and bytes of the validation split."""
-        self._count(batch, self.validation_bits, "val/bits_per_byte")
+        self._count(batch, self.validation_bits, self.validation_sources, "val/bits_per_byte")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the bits per byte of each source of the validation split."""
+        self._log_sources(self.validation_sources, "val/bits_per_byte")
 
     def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:  # noqa: ARG002 -- Lightning's signature
         """Count bits and bytes of the test split."""
-        self._count(batch, self.test_bits, "test/bits_per_byte")
+        self._count(batch, self.test_bits, self.test_sources, "test/bits_per_byte")
 
-    def _count(self, batch: dict[str, torch.Tensor], metric: BitsPerByte, name: str) -> None:
+    def on_test_epoch_end(self) -> None:
+        """Log the bits per byte of each source of the test split."""
+        self._log_sources(self.test_sources, "test/bits_per_byte")
+
+    def _count(
+        self, batch: dict[str, torch.Tensor], metric: BitsPerByte, by_source: BitsPerByteBySource, name: str
+    ) -> None:
         if len(batch["input_ids"]):
-            nats, _ = summed_loss(self.model, batch)
-            metric.update(nats, batch["trained_bytes"])
+            nats, trained = token_losses(self.model, batch)
+            metric.update(nats.sum(), batch["trained_bytes"])
+            by_source.update(nats, batch["sources"][trained], batch["source_bytes"])
         self.log(name, metric, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+
+    def _log_sources(self, metric: BitsPerByteBySource, name: str) -> None:
+        for source, bits in metric.compute().items():  # of all ranks, so that each logs the same keys
+            self.log(f"{name}/{source}", bits)
+        metric.reset()
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
@@ -124,6 +150,27 @@ class CausalLanguageModel(L.LightningModule):
         total = self.total_steps()
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, total=total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says. The norm that clipping by norm computes is kept, and computed where it does not."""
+        precision = self.trainer.precision_plugin
+        scales = getattr(precision, "scaler", None) is not None
+        unscales_itself = scales and getattr(optimizer, "_step_supports_amp_scaling", False)
+        if isinstance(precision, DeepSpeedPrecision | FSDPPrecision) or unscales_itself:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        parameters = list(precision.main_params(optimizer))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        if gradient_clip_val and (gradient_clip_algorithm or "norm") == "norm":
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained weights only: an adapter's checkpoint does not repeat its base."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from chatmusician.data.packing import IGNORED
+from chatmusician.modeling.attention import attention_inputs
 from chatmusician.modeling.head_loss import SummedHeadLoss
 from chatmusician.modeling.plain_linear import may_be_read
 
@@ -16,18 +17,23 @@ from chatmusician.modeling.plain_linear import may_be_read
 def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The last hidden states [B, T, D] of a causal model, with attention kept inside documents.
 
-    Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed.
+    Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed. What the
+    flash kernels need stands in `chatmusician.modeling.attention`.
     """
     from chatmusician.modeling.document_attention import attention_arguments
 
-    backbone = (model.get_base_model() if hasattr(model, "get_base_model") else model).model
-    positions = batch["position_ids"]
-    return backbone(
-        input_ids=batch["input_ids"],
-        position_ids=positions,
-        use_cache=False,
-        **attention_arguments(backbone, positions),
-    ).last_hidden_state
+    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inputs = attention_inputs(backbone.config._attn_implementation, batch)
+    inputs |= attention_arguments(backbone.model, batch["position_ids"])
+    hidden = backbone.model(**inputs, use_cache=False).last_hidden_state
+    return hidden.reshape(*batch["input_ids"].shape, -1)
+
+
+def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The negative log likelihood in nats of each trained token [N], and which positions those are [B, T]."""
+    trained = batch["targets"] != IGNORED  # [B, T]
+    logits = model.get_output_embeddings()(hidden_states(model, batch)[trained])  # [N, V]
+    return F.cross_entropy(logits.float(), batch["targets"][trained], reduction="none"), trained
 
 
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:

@@ -7,7 +7,7 @@ def may_be_read(layer: torch.nn.Module, x: torch.Tensor) -> bool:
     """Whether a linear layer does to ``x`` what the product with its weight does: `layer(x)` and `x @ weight.T`.
 
     Not where it has a bias, or hooks (ZeRO-3 and offloading fetch the weight in them), where the weight is not whole or
-    not a plain tensor, or where types are mixed or on another device than the CPU.
+    not a plain tensor, or where types are mixed, of 16 bits, or on another device than the CPU.
     """
     weight = layer.weight
     return (
@@ -19,5 +19,6 @@ def may_be_read(layer: torch.nn.Module, x: torch.Tensor) -> bool:
         and not hasattr(weight, "ds_id")  # partitioned by ZeRO-3
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype
+        and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
     )

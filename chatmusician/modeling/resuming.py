@@ -8,6 +8,9 @@ optimizer step, in the micro-batches of the run that goes on. Stopped in step 2 
 
     saved    m0 m1 | m2 m3 | m4 .          5 micro-batches: 2 whole steps, and half of one, whose gradient is lost
     resumed  m0 m1 m2 m3 | m4 m5 m6 m7 |   8 micro-batches: the same 2 steps; the third starts over
+
+A checkpoint that is made before the validation of its step, or in the middle of it, says so (`owe_validation`), and the
+run that goes on begins with it.
 """
 
 from typing import Any
@@ -30,3 +33,16 @@ def realign(progress: dict[str, Any], *, saved: int, now: int) -> None:
         shift = counts["ready"] // saved * now - counts["ready"]
         for stage in counts:
             counts[stage] += shift
+
+
+def owe_validation(fit_loop: dict[str, Any], *, owed: bool) -> None:
+    """Say in Lightning's record of its loops whether a validation that is due at this step is still to be done.
+
+    Lightning goes back to a validation whose record shows a batch that was begun and not finished; nothing is kept of
+    those that were, so it starts with the first.
+    """
+    progress = fit_loop["epoch_loop.val_loop.batch_progress"]
+    total = progress["total"]
+    total.update(processed=total["completed"], started=total["completed"] + owed, ready=total["completed"] + owed)
+    if owed:
+        progress["current"].update(ready=0, started=0, processed=0, completed=0)

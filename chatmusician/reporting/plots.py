@@ -4,6 +4,8 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from statistics import median
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -66,6 +68,48 @@ def histograms(series: Mapping[str, Sequence[float]], edges: Sequence[float], *,
     if len(series) > 1:
         axes.legend()
     return _png(figure)
+
+
+def dots(points: Sequence[tuple[str, float]], *, title: str, x: str, y: str) -> bytes:
+    """One dot a point; over numbers a line joins the medians, over anything else each value has its place.
+
+    The axis of numbers is logarithmic where they are positive and the largest is 100 times the smallest or more.
+
+    Args:
+        points: of which the first values, as texts, are numbers or names.
+        title: above the plot.
+        x, y: under and beside the axes.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    numbers = [_number(text) for text, _ in points]
+    heights = [height for _, height in points]
+    found = [number for number in numbers if number is not None]
+    if len(found) == len(points):
+        axes.scatter(found, heights, alpha=0.7, zorder=2)
+        medians = [(at, median(h for n, h in zip(found, heights, strict=True) if n == at)) for at in sorted(set(found))]
+        axes.plot(*zip(*medians, strict=True), linewidth=1, alpha=0.5, zorder=1)
+        if min(found) > 0 and max(found) >= 100 * min(found):
+            axes.set_xscale("log")
+    else:
+        names = list(dict.fromkeys(text for text, _ in points))
+        axes.scatter([names.index(text) for text, _ in points], heights, alpha=0.7)
+        axes.set_xticks(range(len(names)), names, parse_math=False, rotation=30 if len(names) > 8 else 0)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
+    axes.set_title(title, parse_math=False)
+    return _png(figure)
+
+
+def _number(text: str) -> float | None:
+    """The finite number that a text is, if it is one."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _png(figure: Figure) -> bytes:

@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 from lightning.pytorch.strategies.deepspeed import DeepSpeedStrategy
 
+from chatmusician.strategies.zero import Zero
 
-class DeepSpeedOnCPU(DeepSpeedStrategy):
-    """`DeepSpeedStrategy` without its insistence on CUDA."""
+
+class DeepSpeedOnCPU(Zero):
+    """`Zero` without the insistence on CUDA of `DeepSpeedStrategy`."""
 
     def setup_environment(self) -> None:
         """What `DeepSpeedStrategy` does, but for the check; and let the kernel be built by this environment's ninja."""

@@ -19,8 +19,8 @@ The contenders take turns, each in a process of its own, on all cores:
 A turn takes ``--steps`` steps (four times as many of the original's, which have fewer tokens) and times them without
 the first two micro-batches. The last line is JSON:
 
-- ``useful_tokens_vs_trl``, ``useful_tokens_vs_original``: our tokens a second, padding not counted, over theirs, medians
-  of the rounds' ratios; ``useful_tokens_vs_trl_faster``: over TRL's without checkpointing;
+- ``useful_tokens_vs_trl``, ``useful_tokens_vs_original``: our tokens a second, padding not counted, over theirs,
+  medians of the rounds' ratios; ``useful_tokens_vs_trl_faster``: over TRL's without checkpointing;
 - ``memory_vs_trl``: our largest resident size over that of ``trl``, which is the smaller of TRL's two;
 - ``share_of_peak``: the operations that our steps need over what matrix products reach, measured before and after in
   the same process;

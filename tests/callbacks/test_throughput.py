@@ -26,7 +26,8 @@ def batch_of(*, trained: int) -> dict[str, torch.Tensor]:
     """Two rows of 8 tokens, so many of which bear loss."""
     targets = torch.full((16,), -100)
     targets[:trained] = 5
-    return {"input_ids": torch.ones(2, 8), "targets": targets.reshape(2, 8)}
+    positions = torch.arange(8).repeat(2, 1)
+    return {"input_ids": torch.ones(2, 8), "position_ids": positions, "targets": targets.reshape(2, 8)}
 
 
 def fit(callback: Throughput, logger: Any, *, batches: list[int]) -> L.Trainer:
@@ -46,7 +47,7 @@ def fit(callback: Throughput, logger: Any, *, batches: list[int]) -> L.Trainer:
 
 
 def test_trained_tokens_are_counted_and_time_is_taken() -> None:
-    callback = Throughput(window=2)
+    callback = Throughput(window=2, utilisation=False)
     trainer = fit(callback, False, batches=[3, 5, 0, 16])
     assert callback.trained_tokens == 24
     assert callback.seconds > 0
@@ -58,14 +59,15 @@ def test_trained_tokens_are_counted_and_time_is_taken() -> None:
 
 def test_rates_are_logged_once_a_window(tmp_path: Any) -> None:
     logger = CSVLogger(tmp_path)
-    fit(Throughput(window=2), logger, batches=[1, 1, 1, 1, 1])
+    fit(Throughput(window=2, utilisation=False), logger, batches=[1, 1, 1, 1, 1])
     logger.save()
     header, *lines = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()
-    assert set(header.split(",")[2:]) == {"throughput/tokens_per_s", "throughput/trained_tokens_per_s"}
+    names = ["throughput/step_s", "throughput/tokens_per_s", "throughput/trained_tokens_per_s"]
+    assert header.split(",")[2:] == names
     first, again, second, _ = (line.split(",")[2] for line in lines)  # from the 2nd of 5 batches on
     assert first == again != second
 
 
 def test_a_run_shorter_than_a_window_logs_no_rate() -> None:
-    trainer = fit(Throughput(window=20), False, batches=[4])
+    trainer = fit(Throughput(window=20, utilisation=False), False, batches=[4])
     assert "throughput/tokens_per_s" not in trainer.callback_metrics

@@ -234,12 +234,15 @@ def test_a_recipe_may_be_a_sweep_by_itself(folder):
     ]
 
 
-def test_a_failed_job_of_a_sweep_is_named(folder):
+def test_failed_jobs_of_a_sweep_are_named(folder):
     status, _, err = run(folder, "-m", "tempo=1,2", "do=mistake")
     assert status == 1
     assert err.splitlines() == [
-        "Error executing job with overrides: ['tempo=1', 'do=mistake']",
-        "error: tempo 0 in practise.yaml: give a positive number",
+        "job 0 (tempo=1): error: tempo 0 in practise.yaml: give a positive number",
+        "job 1 (tempo=2): error: tempo 0 in practise.yaml: give a positive number",
+        "error: 2 of 2 jobs failed; sweep/summary.csv has all of them",
+        "  job 0 (tempo=1): tempo 0 in practise.yaml: give a positive number",
+        "  job 1 (tempo=2): tempo 0 in practise.yaml: give a positive number",
     ]
 
 

@@ -40,12 +40,13 @@ def read_plainly(directory: Path, split: str = "train") -> list[PlainRow]:
     return rows
 
 
-def plain_batch(rows: Sequence[PlainRow], step: Sequence[PlainRow]) -> dict[str, object]:
-    """The batch of some rows in an optimizer step of others, as lists and numbers."""
+def plain_batch(rows: Sequence[PlainRow], step: Sequence[PlainRow], *, numbers: Sequence[int]) -> dict[str, object]:
+    """The batch of some rows, which have these numbers, in an optimizer step of others, as lists and numbers."""
     return {
         "input_ids": [row.ids for row in rows],
         "position_ids": [row.position_ids for row in rows],
         "targets": [row.targets for row in rows],
         "step_tokens": sum(target != -100 for row in step for target in row.targets),
         "trained_bytes": sum(row.trained_bytes for row in rows),
+        "rows": list(numbers),
     }

@@ -223,6 +223,7 @@ def test_only_documents_are_compared_and_not_what_follows_them() -> None:
             loss_mask=np.zeros((len(ids), 4), np.bool_),
             lengths=np.array(lengths, np.uint32),
             sources=np.zeros(len(lengths), np.uint32),
+            document_bytes=np.zeros(len(lengths), np.uint32),
             offsets=np.array(offsets, np.int32),
             trained_tokens=np.zeros(len(ids), np.uint32),
             trained_bytes=np.zeros(len(ids), np.uint32),

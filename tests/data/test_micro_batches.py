@@ -55,9 +55,11 @@ def as_lists(batch: dict[str, torch.Tensor]) -> dict[str, object]:
 def plain_batches(plain: list[PlainRow], *, micro_batch: int, epoch: int) -> Iterator[dict[str, object]]:
     numbers = RowOrder(rows=len(plain), seed=7)(range(len(plain)), epoch=epoch)
     for first in range(0, len(plain) - 11, 12):
-        step = [plain[row] for row in numbers[first : first + 12]]
+        of_step = numbers[first : first + 12].tolist()
+        step = [plain[row] for row in of_step]
         for share in range(0, 12, micro_batch):
-            yield plain_batch(step[share : share + micro_batch], step)
+            end = share + micro_batch
+            yield plain_batch(step[share:end], step, numbers=of_step[share:end])
 
 
 @pytest.mark.parametrize(("micro_batch", "workers"), [(1, 0), (1, 2), (4, 0), (12, 1)])
@@ -80,6 +82,7 @@ def test_tensors_have_the_types_that_models_take(prepared: Path) -> None:
         "targets": (4, 16),
         "step_tokens": (),
         "trained_bytes": (),
+        "rows": (4,),
     }
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
 
@@ -104,6 +107,7 @@ def test_ranks_that_ran_out_of_rows_get_empty_batches(prepared: Path) -> None:
         "targets": [],
         "step_tokens": 0,
         "trained_bytes": 0,
+        "rows": [],
     }
     assert batch["input_ids"].shape == (0, 16)
 

@@ -48,6 +48,7 @@ def test_several_rows() -> None:
     assert packed.loss_mask.tolist() == [[False, True, True, False], [False, True, False, False]]
     assert (packed.lengths.tolist(), packed.texts.tolist(), packed.ends.tolist()) == ([3, 1, 2], [1, 0, 2], [2, 3])
     assert (packed.trained_tokens.tolist(), packed.trained_bytes.tolist()) == ([2, 1], [3, 4])
+    assert packed.document_bytes.tolist() == [2, 1, 4]
 
 
 def test_pieces_may_share_tokens() -> None:

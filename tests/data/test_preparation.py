@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,15 @@ def test_workers_end_with_the_process_that_is_killed(abc_file: Path, tmp_path: P
     arguments = [str(Path(__file__).parent), str(abc_file), str(tmp_path / "data"), str(deadly)]
     done = subprocess.run([sys.executable, script, *arguments], stdout=subprocess.PIPE, timeout=600, check=False)
     assert done.returncode == -signal.SIGKILL
+
+
+def test_a_folder_of_an_earlier_format_is_refused(abc_file: Path, prepared: Path, tmp_path: Path) -> None:
+    earlier = shutil.copytree(prepared, tmp_path / "earlier")
+    manifest = json.loads((earlier / "manifest.json").read_text())
+    del manifest["settings"]["format"]
+    (earlier / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"was prepared otherwise: format is None there and 2 here; choose another"):
+        prepare_folk(abc_file, earlier)
 
 
 @pytest.mark.parametrize(

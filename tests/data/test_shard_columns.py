@@ -13,7 +13,7 @@ from chatmusician.data.shard_columns import ShardColumns, open_shard
 from chatmusician.data.shards import ShardRecord, load_manifest
 from chatmusician.errors import UserError
 
-COLUMNS = ("ids", "loss_mask", "lengths", "sources", "trained_tokens", "trained_bytes")
+COLUMNS = ("ids", "loss_mask", "lengths", "sources", "document_bytes", "trained_tokens", "trained_bytes")
 DOCUMENTS = [
     plain_document("abc", source="reels"),
     plain_document("€", source="jigs"),  # three bytes, of which the first bears no loss
@@ -48,6 +48,7 @@ def test_columns_are_those_of_the_documents(tmp_path: Path, record: ShardRecord)
     assert columns.lengths.tolist() == [6, 3, 3]
     assert columns.offsets.tolist() == [0, 1, 3]
     assert columns.sources.tolist() == [1, 1, 0]  # jigs, reels
+    assert columns.document_bytes.tolist() == [2, 3, 3]
     assert columns.trained_tokens.tolist() == [2, 4]
     assert columns.trained_bytes.tolist() == [2, 6]
 

@@ -23,6 +23,7 @@ ROWS = PackedWindow(
     loss_mask=np.array([[False, True, True, False], [False, True, False, True]]),
     lengths=np.array([3, 2, 2]),
     texts=np.array([0, 2, 1]),
+    document_bytes=np.array([9, 1, 3]),
     ends=np.array([1, 3]),
     trained_tokens=np.array([2, 2]),
     trained_bytes=np.array([9, 4]),
@@ -38,6 +39,7 @@ def some(first: int, last: int) -> PackedWindow:
         loss_mask=ROWS.loss_mask[first:last],
         lengths=ROWS.lengths[documents],
         texts=ROWS.texts[documents],
+        document_bytes=ROWS.document_bytes[documents],
         ends=ROWS.ends[first:last] - ends[first],
         trained_tokens=ROWS.trained_tokens[first:last],
         trained_bytes=ROWS.trained_bytes[first:last],
@@ -60,6 +62,20 @@ def test_rows_come_back(tmp_path: Path) -> None:
     assert lengths == [2, 2]
     assert rows.trained_tokens(np.array([0, 1])) == 4
     assert [rows.read([row]).trained_bytes for row in (0, 1)] == [9, 4]
+
+
+def test_rows_know_their_sources(tmp_path: Path) -> None:
+    """A reel; a jig and a reel. In another shard what was number 1 is number 0, and padding is of the last tune."""
+    one = write(tmp_path / "00000.arrow")
+    other = write_shard(
+        some(0, 1), tmp_path / "00001.arrow", dtype=np.dtype(np.uint16), texts=["jigs", "reels", "reels"], fates={}
+    )
+    rows = PackedRows(tmp_path, SplitManifest(shards=(one, other)), seq_len=4)
+    assert rows.sources == ("hornpipes", "jigs", "reels")
+    found = rows.read_sources([1, 0, 2])
+    assert found.of_tokens.tolist() == [[1, 1, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]]
+    assert found.trained_bytes.tolist() == [0, 1 + 9, 3 + 9]
+    assert rows.read_sources([]).of_tokens.shape == (0, 4)
 
 
 @pytest.mark.parametrize("row", [-1, 2])

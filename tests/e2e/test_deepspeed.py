@@ -1,4 +1,4 @@
-"""Real DeepSpeed, two processes over gloo: it trains what one process trains, and its pieces are put together again."""
+"""Real DeepSpeed, two processes over gloo: it trains what one process trains, and its checkpoints are files as any."""
 
 import json
 import subprocess
@@ -56,14 +56,8 @@ def test_two_ranks_train_what_one_process_trains(workplace: Path, alone: Path, s
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
     checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
-    assert len(list((workplace / checkpoint / "checkpoint").glob("*_optim_states.pt"))) == 2
     output = f"from-{folder}"
     merged = run(workplace, "merge", f"checkpoint={checkpoint}", f"output={output}")
     assert f"{checkpoint}: 28 trained tensors, of optimizer step 6" in merged.stdout
     for part in ("model/model.safetensors", "adapter/adapter_model.safetensors"):
         assert (workplace / output / part).read_bytes() == (workplace / folder / part).read_bytes()
-
-    (workplace / checkpoint / "checkpoint").joinpath("zero_pp_rank_1_mp_rank_00_optim_states.pt").unlink()
-    refused = run(workplace, "merge", f"checkpoint={checkpoint}", "output=nothing", status=1)
-    assert refused.stderr.splitlines()[-1].startswith(f"error: checkpoint={checkpoint} cannot be put together")
-    assert not (workplace / "nothing").exists()

@@ -1,5 +1,8 @@
 """Whole runs through Lightning: the same weights however a run is cut up."""
 
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import torch
 from tiny_run import BACKBONE, LORA, Run, fit, make_data, make_module
 
 from chatmusician.data.datamodule import PackedDataModule
+from chatmusician.data.documents import Document, plain_document
 from chatmusician.errors import UserError
 from chatmusician.modeling.language_model import Adapter, CausalLanguageModel
 from chatmusician.modeling.lora import Lora
@@ -222,6 +226,43 @@ def test_bits_per_byte_are_those_of_the_whole_split(corpus: Path, tmp_path: Path
     documents = list(run.data.corpus.documents("test"))
     assert trained_bytes == sum(document.trained_bytes for document in documents)
     assert result["test/bits_per_byte"] == pytest.approx(nats / trained_bytes / 0.6931472, rel=1e-5)
+
+
+class TwoKinds:
+    """Tunes of four bars that are source ``even`` or ``odd``, by their number; the same in each split."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"kinds": 2}
+
+    def documents(self, split: str) -> Iterator[Document]:
+        for number in range(12):
+            text = f"X:{number}\nK:G\n{'GABc ' * (number + 2)}|]\n"
+            yield plain_document(text, source="odd" if number % 2 else "even", origin=f"{split}:{number}")
+
+    def rejections(self) -> Sequence[Any]:
+        return ()
+
+
+def test_each_source_has_bits_per_byte_of_its_own(tmp_path: Path) -> None:
+    """Those of a model's documents computed alone, one at a time; several of both sources share a row."""
+    data = make_data(tmp_path, seq_len=128, global_batch=2, micro_batch=2)
+    data.corpus = TwoKinds()
+    backbone = replace(BACKBONE, max_length=128)
+    run = fit(tmp_path, module=make_module(backbone=backbone), data=data, steps=0)
+    (result,) = run.trainer.test(run.module, datamodule=data, verbose=False)
+    expected = {}
+    for source in ("even", "odd"):
+        documents = [document for document in data.corpus.documents("test") if document.source == source]
+        nats = 0.0
+        for document in documents:
+            ids = torch.tensor([[*data.tokenizer(document.text).input_ids, data.tokenizer.eos_token_id]])
+            with torch.no_grad():
+                logits = run.module.model(ids).logits[0]
+            nats += torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="sum").item()
+        bits = nats / math.log(2)
+        expected[f"test/bits_per_byte/{source}"] = bits / sum(document.trained_bytes for document in documents)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert expected["test/bits_per_byte/even"] != expected["test/bits_per_byte/odd"]
 
 
 def test_the_length_of_a_run_in_steps(corpus: Path, tmp_path: Path) -> None:

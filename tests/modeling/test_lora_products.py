@@ -78,7 +78,8 @@ def test_dropout_keeps_the_mean_and_is_off_in_evaluation() -> None:
     layer.train()
     draws = layer(x.expand(40_000, 12))
     assert len(draws.unique(dim=0)) > 1000
-    torch.testing.assert_close(draws.mean(0, keepdim=True), whole, atol=0.03, rtol=0)
+    error = draws.std(0) / 40_000**0.5
+    assert ((draws.mean(0) - whole[0]).abs() < 5 * error).all()
 
 
 def test_projections_of_one_input_drop_on_their_own() -> None:

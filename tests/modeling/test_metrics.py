@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from chatmusician.modeling.metrics import BitsPerByte
+from chatmusician.modeling.metrics import BitsPerByte, BitsPerByteBySource
 
 
 def test_bits_per_byte_by_hand() -> None:
@@ -48,3 +48,19 @@ def test_no_gradient_is_held() -> None:
     metric = BitsPerByte()
     metric.update(torch.tensor(1.0, requires_grad=True), torch.tensor(1))
     assert not metric.nats.requires_grad
+
+
+def test_bits_per_byte_by_source_by_hand() -> None:
+    """Source 0 has 1 bit for 2 bytes, source 2 has 3 + 5 bits for 1 + 1 bytes, source 1 was not seen."""
+    metric = BitsPerByteBySource(["reels", "hymns", "jigs"])
+    bit = math.log(2)
+    metric.update(torch.tensor([3 * bit, 1 * bit]), torch.tensor([2, 0]), torch.tensor([2, 0, 1]))
+    metric.update(torch.tensor([5 * bit]), torch.tensor([2]), torch.tensor([0, 0, 1]))
+    found = metric.compute()
+    assert {name: value.item() for name, value in found.items()} == pytest.approx({"reels": 0.5, "jigs": 4.0})
+
+
+def test_sources_add_over_ranks() -> None:
+    metric = BitsPerByteBySource(["reels"])
+    names = {name: reduction.__name__ for name, reduction in metric._reductions.items() if reduction is not None}
+    assert names == {"nats": "dim_zero_sum", "bytes": "dim_zero_sum"}

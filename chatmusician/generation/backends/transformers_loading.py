@@ -37,7 +37,7 @@ def pick_dtype(dtype: str, device: str) -> "torch.dtype":
             return torch.float32
         return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
     if device == "cpu" and dtype != "float32":
-        from chatmusician.generation.half_precision import enable_half_precision_on_cpu
+        from chatmusician.half_precision import enable_half_precision_on_cpu
 
         if enable_half_precision_on_cpu():
             log.warning("%s products crash on this CPU with AMX: set ONEDNN_MAX_CPU_ISA to go without", dtype)
@@ -51,18 +51,16 @@ def load_model(name: str, device: str, dtype: "torch.dtype", *, load_in_8bit: bo
         UserError: it cannot be loaded.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    quantised = load_in_8bit or load_in_4bit
-    options: dict[str, Any] = {}
-    if quantised:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_compute_dtype=dtype
-        )
-        options["device_map"] = device
+    from chatmusician.modeling.quantisation import loading_options
+
+    quantised = loading_options(
+        load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, compute_dtype=dtype, device=device
+    )
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", **options
+            name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", **quantised
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model={name} cannot be loaded: {first_line(error)}") from error

@@ -2,7 +2,7 @@
 
 Some virtual CPUs advertise AMX, which oneDNN then uses for 16-bit products, and cannot run it: the process is killed by
 SIGILL. A child process tries first. Where it dies, ``ONEDNN_MAX_CPU_ISA`` keeps oneDNN off AMX; the library reads it
-once, before its first product, so this must run before the model does.
+once, before its first product, so this must run before the model does. Training, generation and the doctor ask.
 """
 
 import os
@@ -36,6 +36,17 @@ def enable_half_precision_on_cpu() -> bool:
         raise UserError("this CPU cannot multiply 16-bit matrices: use dtype=float32")
     os.environ["ONEDNN_MAX_CPU_ISA"] = WITHOUT_AMX
     return True
+
+
+def computes_in_half_precision(*, precision: str | int, dtype: str | None) -> bool:
+    """Whether a run has 16-bit products: by Lightning's ``precision``, or by the ``dtype`` that weights are loaded in.
+
+    >>> computes_in_half_precision(precision="bf16-mixed", dtype="float32")
+    True
+    >>> computes_in_half_precision(precision="32-true", dtype=None)
+    False
+    """
+    return str(precision).startswith(("bf16", "16")) or dtype in ("bfloat16", "float16", "auto")
 
 
 def _survives(environment: "os._Environ[str] | dict[str, str]") -> bool:

@@ -1,0 +1,122 @@
+"""Everything that is known of a run beforehand, put together from its configuration."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from chatmusician.data.tokenizers import TrainedTokenizer
+from chatmusician.diagnosis.recipe.memory import Memory, memory_of
+from chatmusician.diagnosis.recipe.plan import Plan, read_plan
+from chatmusician.diagnosis.recipe.rows import Rows, optimizer_steps, rows_of
+from chatmusician.diagnosis.recipe.shapes import Weights, build_on_meta
+from chatmusician.diagnosis.recipe.storage import Store, stores
+from chatmusician.modeling.flops import training_flops
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A run, before it runs."""
+
+    plan: Plan
+    weights: Weights
+    shapes_from: str
+    memory: Memory
+    rows: Rows | None
+    steps: int | None
+    stores: tuple[Store, ...]
+    step_flops: int
+    """Operations of an optimizer step, over all ranks; recomputation for gradient checkpointing is left out."""
+
+    @property
+    def disk(self) -> int:
+        """Bytes that are not on the disk yet."""
+        return sum(store.bytes for store in self.stores if not store.there)
+
+
+def estimate(cfg: "DictConfig", *, gpus: int) -> Estimate:
+    """The estimate of a configuration of ``train``; ``gpus`` is how many this machine has.
+
+    Raises:
+        UserError: shapes are not to be had, or a value does not fit the others.
+    """
+    from hydra.utils import instantiate
+
+    _quieten()
+    plan = read_plan(cfg, gpus=gpus)
+    backbone, lora = instantiate(cfg.model.backbone), instantiate(cfg.model.lora)
+    optimizer = instantiate(cfg.model.optimizer)
+    vocabulary = 0 if backbone.path is not None else _pieces(instantiate(cfg.data.tokenizer))
+    found = build_on_meta(backbone=backbone, lora=lora, optimizer=optimizer, vocabulary=vocabulary)
+    weights = found.weights
+    quantised = any(getattr(backbone, name, False) for name in ("load_in_4bit", "load_in_8bit"))
+    rows = rows_of(cfg.data)
+    base_bytes = weights.base * _exported_width(backbone, found.model)
+    return Estimate(
+        plan=plan,
+        weights=weights,
+        shapes_from=found.source,
+        memory=memory_of(plan, weights, working=_working(found.model, plan), quantised=quantised),
+        rows=rows,
+        steps=optimizer_steps(plan, rows),
+        stores=stores(
+            plan,
+            weights,
+            rows,
+            base=backbone.path,
+            base_bytes=base_bytes,
+            prepared=rows is not None and not rows.estimated,
+        ),
+        step_flops=_step_flops(plan, weights, rows),
+    )
+
+
+def _working(model: Any, plan: Plan) -> int:
+    """Bytes of a step beyond weights and gradients: a rehearsal of the very model, or of one that was alike."""
+    import torch
+
+    from chatmusician.diagnosis.recipe.rehearsal import working_bytes
+
+    mixed = plan.precision.endswith("-mixed")
+    in_16_bits = plan.precision != "32-true"
+    if in_16_bits and (plan.strategy.kind == "zero" or not mixed):
+        model, mixed = model.to(torch.bfloat16), False  # float16 has the same size
+    autocast = torch.bfloat16 if mixed and in_16_bits else None
+    return working_bytes(model, micro_batch=plan.micro_batch, seq_len=plan.seq_len, autocast=autocast)
+
+
+def _step_flops(plan: Plan, weights: Weights, rows: Rows | None) -> int:
+    """Every document is taken to fill its row, which is the most that attention can have to do."""
+    tokens = plan.global_batch * plan.seq_len
+    trained = tokens
+    if rows is not None and rows.trained_tokens is not None:
+        trained = round(rows.trained_tokens / max(1, rows.rows) * plan.global_batch)
+    pairs = plan.global_batch * plan.seq_len * (plan.seq_len + 1) // 2
+    return training_flops(weights.matrices, tokens=tokens, trained_tokens=trained, attended_pairs=pairs)
+
+
+def _pieces(tokenizer: Any) -> int:
+    if isinstance(tokenizer, TrainedTokenizer):
+        return tokenizer.vocab_size
+    return int(tokenizer.describe()["vocabulary"])
+
+
+def _exported_width(backbone: Any, model: Any) -> int:
+    """Bytes of a weight of the base's files, and of the exported model's."""
+    if backbone.path is None:
+        return int(next(model.parameters()).element_size())
+    from chatmusician.diagnosis.recipe.shapes import find_config
+
+    config, _ = find_config(backbone.path)
+    return 4 if str(config.dtype).endswith("float32") else 2
+
+
+@cache
+def _quieten() -> None:
+    """Leave out what libraries say of themselves while they are imported."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

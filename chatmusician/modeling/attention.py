@@ -1,0 +1,49 @@
+"""Attention that stays inside documents, whichever implementation computes it.
+
+sdpa, eager and flex take their block-diagonal mask from position ids that restart, for any number of rows. The flash
+kernels take no mask but the bounds of the documents, and transformers finds these in one row only: of several rows at
+once it would let each attend over all of its documents, without a word. So the rows of a micro-batch are laid end to
+end for them, which changes nothing else, and the bounds are computed once and not in every layer::
+
+    position ids        0 1 2 0 1 | 0 1 2 3 0      two rows of five tokens
+    one row             0 1 2 0 1   0 1 2 3 0
+    bounds              0     3     5       9 10   where documents begin, and the end; the longest has 4 tokens
+"""
+
+from typing import Any
+
+import torch
+
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
+"""Implementations that keep documents apart; flash and flex are for GPUs."""
+
+
+def takes_bounds(implementation: str) -> bool:
+    """Whether an implementation is a flash kernel."""
+    return implementation.startswith("flash_attention")
+
+
+def document_bounds(position_ids: torch.Tensor) -> dict[str, Any]:
+    """What a flash kernel takes for packed rows, from position ids [B, T] that restart with each document."""
+    flat = position_ids.reshape(-1)  # [B T]
+    starts = (flat == 0).nonzero().reshape(-1)
+    bounds = torch.cat([starts, starts.new_tensor([flat.numel()])]).to(torch.int32)  # [documents + 1]
+    longest = int(bounds.diff().max())
+    return {
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+def attention_inputs(implementation: str, batch: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Arguments of the model for packed rows [B, T]; for a flash kernel one row [1, B T] with its bounds."""
+    ids, positions = batch["input_ids"], batch["position_ids"]
+    if not takes_bounds(implementation):
+        return {"input_ids": ids, "position_ids": positions}
+    return {
+        "input_ids": ids.reshape(1, -1),
+        "position_ids": positions.reshape(1, -1),
+        **document_bounds(positions),
+    }

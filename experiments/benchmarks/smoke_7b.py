@@ -1,0 +1,324 @@
+"""The real fine-tuning recipe at LLaMA2-7B's true shapes, on a machine without a GPU: does it fit, and does it run?
+
+    python experiments/benchmarks/smoke_7b.py [--shapes 7b] [--steps 2] [--rows 2] [--seq-len 256] [--folder DIR]
+
+Writes random bfloat16 weights once (13.5 GB in shards of 2 GB; the 32,000-piece tokenizer is mistral-common's) and
+instructions made from random notes, then runs ``python -m chatmusician.train +experiment=sft_78k`` on them as one CPU
+process: bfloat16 products, gradient checkpointing, the paper's adapter with embeddings and head, two optimizer steps, a
+validation and the checkpoints. No model is exported. The last line is JSON:
+
+- ``peak_anonymous_gib``: the most private memory of the processes, which nothing can take back;
+- ``peak_mapped_gib``: the most of their file pages, those of the base's weights: the system may drop them and read
+  them again; ``peak_resident_gib``: the most of both together; ``peak_used_gib``: the most that the whole machine had
+  in use, by ``MemAvailable``, above what it had before;
+- ``seconds_per_step``, ``checkpoint_gib``, ``trained_parameters``, ``losses``.
+
+A machine that runs out of memory takes other work with it, so the run is ended where less than 600 MiB are left.
+``--shapes tiny`` tries the script itself, in half a minute.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+GIB = 1024**3
+LEFT_AT_LEAST = 600 * 1024**2
+"""Bytes of available memory under which the run is ended."""
+SECONDS_BETWEEN_LOOKS = 0.2
+SHARD_BYTES = 2_000_000_000
+VOCABULARY = 32_000
+SHAPES = {
+    "7b": {"hidden": 4096, "layers": 32, "heads": 32, "intermediate": 11008},
+    "tiny": {"hidden": 64, "layers": 2, "heads": 4, "intermediate": 172},
+}
+
+
+def main() -> int:
+    """Write what is missing, run the recipe, and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", choices=sorted(SHAPES), default="7b", help="of the model")
+    parser.add_argument("--steps", type=int, default=2, help="optimizer steps")
+    parser.add_argument("--rows", type=int, default=2, help="rows in an optimizer step, computed one at a time")
+    parser.add_argument("--seq-len", type=int, default=256, help="tokens in a row")
+    parser.add_argument("--folder", default="outputs/smoke_7b", help="where weights, data and the run are")
+    parser.add_argument("overrides", nargs="*", help="further overrides of the recipe, such as lora=released")
+    arguments = parser.parse_args()
+    folder = Path(arguments.folder) / arguments.shapes
+    write_base(folder / "base", SHAPES[arguments.shapes])
+    write_instructions(folder / "instructions.jsonl")
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    command = recipe(folder, steps=arguments.steps, rows=arguments.rows, seq_len=arguments.seq_len)
+    memory = run_watched([*command, *arguments.overrides])
+    if memory.status:
+        print(f"the run ended with status {memory.status}{memory.reason}", file=sys.stderr)
+        return 1
+    print(json.dumps(memory.figures() | figures(folder / "run", tokens=arguments.rows * arguments.seq_len)))
+    return 0
+
+
+def recipe(folder: Path, *, steps: int, rows: int, seq_len: int) -> list[str]:
+    """The command: the recipe as it is, but for where weights and rows are, and how many."""
+    return [
+        *(sys.executable, "-m", "chatmusician.train", "+experiment=sft_78k", "trainer=cpu", "logger=csv"),
+        f"model.backbone.path={folder / 'base'}",
+        "trainer.precision=bf16-mixed",
+        f"trainer.max_steps={steps}",
+        f"trainer.val_check_interval={steps * rows}",
+        "trainer.check_val_every_n_epoch=null",
+        "trainer.log_every_n_steps=1",
+        "+trainer.limit_val_batches=1",
+        "data.corpus.sources.sft.path=null",
+        f"data.corpus.sources.sft.files=[{folder / 'instructions.jsonl'}]",
+        "data.corpus.held_out=0.02",
+        f"data.directory={folder / 'data'}",
+        "data.overwrite=true",
+        f"data.seq_len={seq_len}",
+        f"data.global_batch={rows}",
+        "data.prepare_workers=1",
+        "data.loader_workers=0",
+        f"callbacks.throughput.window={rows}",
+        "callbacks.merge_and_export=null",
+        f"hydra.run.dir={folder / 'run'}",
+    ]
+
+
+@dataclass
+class Watched:
+    """How a run ended, and the most memory that was seen, in bytes."""
+
+    available_before: int
+    anonymous: int = 0
+    mapped: int = 0
+    resident: int = 0
+    available_least: int = field(default=1 << 62)
+    seconds: float = 0.0
+    status: int = 0
+    reason: str = ""
+
+    def look(self, process: int) -> None:
+        """Take the figures of a process and all that it started."""
+        anonymous = mapped = 0
+        for identifier in descendants(process):
+            status = fields_of(Path(f"/proc/{identifier}/status"))
+            anonymous += status.get("RssAnon", 0) + status.get("RssShmem", 0)
+            mapped += status.get("RssFile", 0)
+        self.anonymous = max(self.anonymous, anonymous)
+        self.mapped = max(self.mapped, mapped)
+        self.resident = max(self.resident, anonymous + mapped)
+        self.available_least = min(self.available_least, available())
+
+    def figures(self) -> dict[str, float]:
+        """The figures of memory, for the last line."""
+        return {
+            "peak_anonymous_gib": round(self.anonymous / GIB, 2),
+            "peak_mapped_gib": round(self.mapped / GIB, 2),
+            "peak_resident_gib": round(self.resident / GIB, 2),
+            "peak_used_gib": round((self.available_before - self.available_least) / GIB, 2),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run_watched(command: list[str]) -> Watched:
+    """Run a command in a session of its own, and end it where memory gets scarce."""
+    print(" ".join(command), flush=True)
+    seen = Watched(available_before=available())
+    started = time.monotonic()
+    process = subprocess.Popen(command, start_new_session=True)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, seen, ended))
+    watcher.start()
+    try:
+        seen.status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        ended.set()
+        watcher.join()
+    seen.seconds = time.monotonic() - started
+    return seen
+
+
+def _watch(process: int, seen: Watched, ended: threading.Event) -> None:
+    while not ended.wait(SECONDS_BETWEEN_LOOKS):
+        seen.look(process)
+        if seen.available_least < LEFT_AT_LEAST:
+            seen.reason = f": ended by this script, since {seen.available_least >> 20} MiB of memory were left"
+            os.killpg(process, signal.SIGKILL)
+            return
+
+
+def descendants(process: int) -> Iterator[int]:
+    """A process and all that it started, by the kernel's list of children."""
+    yield process
+    try:
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from descendants(int(child))
+    except OSError:  # it has ended
+        return
+
+
+def fields_of(path: Path) -> dict[str, int]:
+    """The numbers of ``/proc/.../status`` or ``/proc/meminfo``, in bytes; {} for a process that has ended."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): int(number) * 1024 for name, number, _ in pairs}
+
+
+def available() -> int:
+    """Bytes that can be had without swapping."""
+    return fields_of(Path("/proc/meminfo"))["MemAvailable"]
+
+
+def figures(run: Path, *, tokens: int) -> dict[str, Any]:
+    """What the run says of itself; ``tokens`` is how many an optimizer step has."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    with (run / "csv" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rates = [float(row["throughput/tokens_per_s"]) for row in rows if row.get("throughput/tokens_per_s")]
+    losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+    if not losses or not all(math.isfinite(loss) for loss in losses):
+        raise SystemExit(f"the losses are not finite: {losses}")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    return {
+        "parameters": metrics["parameters"],
+        "trained_parameters": metrics["trained_parameters"],
+        "seconds_per_step": [round(tokens / rate, 1) for rate in rates],
+        "checkpoint_gib": round(checkpoint.stat().st_size / GIB, 2),
+        "checkpoint_bytes_per_trained_parameter": round(checkpoint.stat().st_size / metrics["trained_parameters"], 2),
+        "losses": [round(loss, 3) for loss in losses],
+    }
+
+
+def write_base(folder: Path, shapes: dict[str, int]) -> None:
+    """A Llama of random weights, unless it is there: written under another name and renamed when it is whole."""
+    if folder.exists():
+        return
+    import torch
+    from safetensors.torch import save_file
+
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(1234)
+    places: dict[str, str] = {}
+    total = 0
+    for number, shard in enumerate(shards(shapes), start=1):
+        name = f"model-{number:05d}.safetensors"
+        tensors = {key: random_weight(shape, generator) for key, shape in shard.items()}
+        save_file(tensors, partial / name, metadata={"format": "pt"})
+        places |= dict.fromkeys(tensors, name)
+        total += sum(tensor.nbytes for tensor in tensors.values())
+        print(f"{partial / name}: {total / 1e9:.1f} GB so far", flush=True)
+    write_json(partial / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+    write_json(partial / "config.json", config_of(shapes))
+    write_tokenizer(partial)
+    partial.rename(folder)
+
+
+def random_weight(shape: tuple[int, ...], generator: Any) -> Any:
+    """As Llama initialises it: ones for norms, a normal distribution for matrices."""
+    import torch
+
+    if len(shape) == 1:
+        return torch.ones(shape, dtype=torch.bfloat16)
+    return torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.02, generator=generator)
+
+
+def shards(shapes: dict[str, int]) -> Iterator[dict[str, tuple[int, ...]]]:
+    """The tensors of a Llama by name, in groups of at most `SHARD_BYTES`."""
+    shard: dict[str, tuple[int, ...]] = {}
+    for name, shape in tensors_of(shapes).items():
+        if shard and 2 * sum(math.prod(other) for other in [*shard.values(), shape]) > SHARD_BYTES:
+            yield shard
+            shard = {}
+        shard[name] = shape
+    yield shard
+
+
+def tensors_of(shapes: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Name and shape [out, in] of every weight of a Llama without grouped heads or tied embeddings."""
+    hidden, wide = shapes["hidden"], shapes["intermediate"]
+    tensors: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, hidden)}
+    for layer in range(shapes["layers"]):
+        place = f"model.layers.{layer}"
+        for name in "qkvo":
+            tensors[f"{place}.self_attn.{name}_proj.weight"] = (hidden, hidden)
+        for name in ("gate", "up"):
+            tensors[f"{place}.mlp.{name}_proj.weight"] = (wide, hidden)
+        tensors[f"{place}.mlp.down_proj.weight"] = (hidden, wide)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{place}.{name}.weight"] = (hidden,)
+    return tensors | {"model.norm.weight": (hidden,), "lm_head.weight": (VOCABULARY, hidden)}
+
+
+def config_of(shapes: dict[str, int]) -> dict[str, Any]:
+    """config.json, with what LLaMA2 has."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": shapes["hidden"],
+        "intermediate_size": shapes["intermediate"],
+        "num_hidden_layers": shapes["layers"],
+        "num_attention_heads": shapes["heads"],
+        "num_key_value_heads": shapes["heads"],
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "dtype": "bfloat16",
+    }
+
+
+def write_tokenizer(folder: Path) -> None:
+    """The vocabulary of LLaMA's kind that mistral-common carries (a development dependency)."""
+    spec = find_spec("mistral_common")
+    if spec is None or spec.origin is None:
+        raise SystemExit("the tokenizer comes with mistral-common: pip install mistral-common")
+    shutil.copyfile(Path(spec.origin).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", **special})
+
+
+def write_instructions(path: Path, *, count: int = 400) -> None:
+    """Rows like MusicPile-sft's: two of knowledge to one of scores, as the mixture of the recipe draws them."""
+    draw = random.Random(1234)
+    notes = "CDEFGABcdefgab"
+    with path.open("w") as file:
+        for number in range(count):
+            music = " | ".join("".join(draw.choices(notes, k=8)) for _ in range(8))
+            score = number % 3 == 2
+            answer = f"X:{number}\nL:1/8\nM:4/4\nK:G\n{music} |]" if score else f"The notes are {music}."
+            question = "Compose a tune in G major." if score else f"Which notes are in tune {number}?"
+            source = "irishman" if score else "music knowledge"
+            row = {"instruction": question, "input": "", "output": answer, "src": source, "id": number}
+            file.write(json.dumps(row) + "\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON."""
+    path.write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
