@@ -22,8 +22,8 @@ the first two micro-batches. The last line is JSON:
 - ``useful_tokens_vs_trl``, ``useful_tokens_vs_original``: our tokens a second, padding not counted, over theirs,
   medians of the rounds' ratios; ``useful_tokens_vs_trl_faster``: over TRL's without checkpointing;
 - ``memory_vs_trl``: our largest resident size over that of ``trl``, which is the smaller of TRL's two;
-- ``share_of_peak``: the operations that our steps need over what matrix products reach, measured before and after in
-  the same process;
+- ``share_of_peak``: the operations that our steps need over what matrix products reach, the better of before and
+  after in the same process;
 - ``loss_difference``: of ours on one packed row from those of TRL and of the original on the same documents, relative;
 - ``tokens_per_s``, ``peak_mib``: medians, by contender; ``limit_tokens_per_s``: what our share of 1 would be.
 """

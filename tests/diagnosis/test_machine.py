@@ -12,7 +12,9 @@ GIB = 1024**3
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A machine with 8 GiB, 6 of them free, and no limits."""
-    write(tmp_path, "proc/meminfo", "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 0\n")
+    write(
+        tmp_path, "proc/meminfo", "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 0\n"
+    )
     write(tmp_path, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n")
     write(tmp_path, "proc/self/cgroup", "")
     return tmp_path
