@@ -58,6 +58,8 @@ def run(cfg: DictConfig) -> float | None:
     for logger in trainer.loggers:
         logger.log_hyperparams(config)
     _fit(trainer, model, datamodule, checkpoint)
+    if checkpoint is not None and not trainer.callback_metrics:  # a run that had finished
+        trainer.validate(model, datamodule=datamodule, verbose=False)
     metrics = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
     if cfg.test:
         results = trainer.test(model, datamodule=datamodule, verbose=False)

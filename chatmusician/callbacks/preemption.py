@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from chatmusician.callbacks.checkpoints import LastAndBest
 from chatmusician.errors import Stopped, UserError
@@ -102,7 +103,7 @@ class Preemption(Callback):
         dataloader_idx: int = 0,  # noqa: ARG002 -- Lightning's signature
     ) -> None:
         """Stop in a validation."""
-        if trainer.validating and not trainer.sanity_checking and self._any_rank_is_asked(trainer):
+        if trainer.state.fn is TrainerFn.FITTING and self._any_rank_is_asked(trainer):
             self._stop(trainer, pl_module)
 
     def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:  # noqa: ARG002 -- Lightning's signature

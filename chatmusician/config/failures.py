@@ -8,8 +8,11 @@ status  meaning
         written, a full disk, a package that is not installed): one line; or
         a fault of ours: a traceback without Hydra's frames
 2       the config was refused, or the arguments are not ones of the command
+85      training was asked to stop (SIGTERM, SIGUSR1) and its checkpoint is
+        whole: the same command with ``resume=auto`` goes on
 130     interrupted from the keyboard
-143     terminated (SIGTERM), after the clean-up of every ``finally``
+143     terminated (SIGTERM), after the clean-up of every ``finally``; of
+        training, before its first step or by a second signal
 ======  =======================================================================
 
 ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.

@@ -114,9 +114,7 @@ def shared_run_dir(own: str, *, settled: bool) -> str:
     if settled:
         return own
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        raise UserError(
-            "each rank would write to a folder of its own: add hydra.run.dir=FOLDER, the same for all of them"
-        )
+        raise UserError("each rank would write to a folder of its own: add hydra.run.dir=FOLDER, the same for all")
     from torch.distributed import TCPStore
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)

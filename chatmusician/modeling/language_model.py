@@ -89,7 +89,7 @@ class CausalLanguageModel(L.LightningModule):
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
             strategy = self.trainer.strategy
-            with loading_for(strategy):
+            with loading_for(strategy, stored=self.base_path is not None):
                 model: Any = self.backbone.build(datamodule.tokenizer, device=strategy.root_device)
             self.model = self.lora.attach(model)
             if not is_deepspeed(strategy):

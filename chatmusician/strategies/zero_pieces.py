@@ -147,7 +147,8 @@ def gathered_state(zero: Any, groups: Groups, *, device: torch.device) -> dict[s
     for group, index, parameter in _numbered(groups):
         flat_state = zero.optimizer.state[where.flats(group)[0]]
         piece = where.piece(parameter)
-        states[index] = {key: value for key, value in flat_state.items() if not _is_dealt(value, where, group)}
+        # Each parameter gets its own count of steps: torch would raise one that all share once for each of them.
+        states[index] = {key: _copied(value) for key, value in flat_state.items() if not _is_dealt(value, where, group)}
         for key in (key for key, value in flat_state.items() if _is_dealt(value, where, group)):
             values = None if piece is None else piece.of(zero.optimizer.state[piece.flat][key])
             whole = _gathered(values, piece, shape=_shape(parameter), device=device)

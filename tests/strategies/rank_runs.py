@@ -21,7 +21,7 @@ from chatmusician.callbacks.checkpoints import LAST, LastAndBest
 from chatmusician.modeling.backbone import PretrainedLlama
 from chatmusician.modeling.language_model import CausalLanguageModel
 from chatmusician.modeling.lora import AllWeights, Lora
-from chatmusician.modeling.optimizers import AdamWSettings, Schedule
+from chatmusician.modeling.optimizers import Schedule
 from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO
 from chatmusician.strategies.cpu_deepspeed import DeepSpeedOnCPU
 from chatmusician.strategies.gathering import gathered
@@ -41,7 +41,7 @@ class Watch(L.Callback):
         self.largest_b = 0.0
 
     def on_train_start(self, _trainer: L.Trainer, pl_module: Any) -> None:
-        layer = next(module for name, module in pl_module.named_modules() if name.endswith("layers.0"))
+        layer = next(module for name, module in pl_module.named_modules() if name.endswith("layers.0.mlp"))
         layer.register_forward_pre_hook(self._count)
         names = [name for name, _ in pl_module.model.named_parameters() if "lora_B" in name]
         for value in gathered(pl_module.model, names, keep=True).values():
@@ -83,10 +83,9 @@ def run_once(
     ranks: int = 1,
     micro_batch: int = 1,
     dropout: float = 0.0,
-    weight: str = "lora",
-    lr: float = 3e-3,
+    adapter: bool = True,
+    precision: Any = "32-true",
     resume: str | None = None,
-    steps: int = STEPS,
     checkpointing: bool = False,
 ) -> None:
     """Train, with gradients clipped far below their norm."""
@@ -96,8 +95,8 @@ def run_once(
     backbone: Any = BACKBONE if base is None else PretrainedLlama(path=base, gradient_checkpointing=checkpointing)
     module = CausalLanguageModel(
         backbone=backbone,
-        lora=lora if weight == "lora" else AllWeights(),
-        optimizer=ADAMW if lr == ADAMW.lr else AdamWSettings(lr=lr),
+        lora=lora if adapter else AllWeights(),
+        optimizer=ADAMW,
         schedule=Schedule(warmup=0.2),
     )
     place = Path(folder)
@@ -106,7 +105,8 @@ def run_once(
         accelerator="cpu",
         devices=ranks,
         strategy=strategy_of(strategy),
-        max_steps=steps,
+        max_steps=STEPS,
+        precision=precision,
         accumulate_grad_batches=data.accumulation(ranks),
         gradient_clip_val=0.05,
         logger=False,

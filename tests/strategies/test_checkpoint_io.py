@@ -1,15 +1,17 @@
 """Checkpoints are whole or not there, whatever happens while they are written."""
 
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from chatmusician.errors import UserError
-from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO
+from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO, flaw
 
 SAVE = """
 import resource, sys, torch
@@ -70,3 +72,50 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"the checkpoint .*file/last.ckpt cannot be written \(File exists\)"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "file" / "last.ckpt")
+
+
+def saved(path: Path) -> Path:
+    AtomicCheckpointIO().save_checkpoint({"global_step": 3, "weights": torch.full((1000,), 7.0)}, path)
+    return path
+
+
+def test_a_whole_checkpoint_has_no_flaw(tmp_path: Path) -> None:
+    assert flaw(saved(tmp_path / "last.ckpt")) is None
+
+
+def test_a_bit_that_flipped_in_a_weight_is_found(tmp_path: Path) -> None:
+    path = saved(tmp_path / "last.ckpt")
+    content = bytearray(path.read_bytes())
+    place = content.index(torch.full((1000,), 7.0).numpy().tobytes())
+    content[place + 2000] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["global_step"] == 3  # torch does not look
+    assert re.match(rf"the checkpoint {path} is damaged \(checksum of .*data/0\); use another one", str(flaw(path)))
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_half_a_file_is_no_checkpoint(tmp_path: Path, kept: int) -> None:
+    path = saved(tmp_path / "last.ckpt")
+    path.write_bytes(path.read_bytes()[:kept])
+    assert flaw(path) == f"the checkpoint {path} is not whole; use another one"
+    with pytest.raises(UserError, match="is not whole"):
+        AtomicCheckpointIO().load_checkpoint(path)
+
+
+class _Harmful:
+    def __reduce__(self) -> Any:
+        return exec, ("raise SystemExit('code of a stranger ran')",)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    torch.save({"global_step": 1, "more": _Harmful()}, tmp_path / "last.ckpt")
+    assert str(flaw(tmp_path / "last.ckpt")).startswith(f"the checkpoint {tmp_path / 'last.ckpt'} cannot be read (")
+
+
+def test_what_is_loaded_stays_when_the_file_is_replaced(tmp_path: Path) -> None:
+    path = saved(tmp_path / "last.ckpt")
+    content = AtomicCheckpointIO().load_checkpoint(path)
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(1000)}, path)
+    content["weights"] += 1  # what is mapped may be written to, and the file stays
+    assert content["weights"].eq(8).all()
+    assert torch.load(path, weights_only=True)["weights"].eq(0).all()
