@@ -3,11 +3,17 @@
 Checks of a configuration (`chatmusician.requirements`) take these values, so that they can be asked about any machine.
 """
 
+import functools
+import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from chatmusician.config.ranks import world_size
 
 OPTIONAL_PACKAGES = ("bitsandbytes", "flash_attn", "flash_attn_interface", "kernels", "liger_kernel", "ninja")
 """Modules that some option needs and that a plain installation may lack."""
@@ -36,8 +42,8 @@ class Machine:
     """Those of `OPTIONAL_PACKAGES` that are installed."""
     has_compiler: bool = True
     """Whether g++ is there, with which DeepSpeed builds its kernels."""
-    started_ranks: int | None = None
-    """Processes of the job that torchrun or srun has started, over all nodes; None where neither has."""
+    started_ranks: int = 1
+    """Processes of the job that torchrun or srun has started, over all nodes; 1 where neither has."""
     offline: bool = False
     """Whether the Hugging Face Hub must not be asked."""
 
@@ -57,16 +63,23 @@ def this_machine() -> Machine:
         has_nvidia_driver=Path("/dev/nvidiactl").exists(),
         packages=frozenset(name for name in OPTIONAL_PACKAGES if find_spec(name) is not None),
         has_compiler=shutil.which("g++") is not None,
-        started_ranks=_started_ranks(),
+        started_ranks=world_size(),
         offline=_is_set("HF_HUB_OFFLINE") or _is_set("TRANSFORMERS_OFFLINE"),
     )
 
 
-def _started_ranks() -> int | None:
-    for name in ("WORLD_SIZE", "SLURM_NTASKS"):  # torchrun, srun
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return None
+@functools.cache
+def machine_without_torch() -> Machine:
+    """`this_machine` as another process sees it, for one that does not import torch itself."""
+    question = (
+        "import dataclasses, json; from chatmusician.machine import this_machine; "
+        "seen = dataclasses.asdict(this_machine()); "
+        "print(json.dumps({**seen, 'packages': sorted(seen['packages'])}))"
+    )
+    done = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
+    seen = json.loads(done.stdout.splitlines()[-1])
+    gpus = [Gpu(name=gpu["name"], capability=tuple(gpu["capability"])) for gpu in seen["gpus"]]
+    return Machine(**{**seen, "gpus": tuple(gpus), "packages": frozenset(seen["packages"])})
 
 
 def _is_set(name: str) -> bool:

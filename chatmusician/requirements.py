@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from chatmusician.base_checks import base_problems
 from chatmusician.config.problems import ConfigError, Problem
-from chatmusician.machine import Machine, this_machine
+from chatmusician.config.ranks import trainer_processes, world_size
+from chatmusician.machine import Machine, machine_without_torch, this_machine
 from chatmusician.training_plan import TrainingPlan, read_plan
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ def require_training(cfg: "DictConfig") -> None:
     problems = training_problems(cfg)
     if problems:
         raise ConfigError(problems)
+
+
+def required_processes(cfg: "DictConfig") -> int:
+    """How many processes to start for a run, as `trainer_processes`; none before it is known that they can run.
+
+    Raises:
+        ConfigError: with everything that `training_problems` found; once, and not from each of them.
+    """
+    if world_size() == 1 and read_plan(cfg, gpus=0).ranks > 1:
+        problems = training_problems(cfg, machine=machine_without_torch())
+        if problems:
+            raise ConfigError(problems)
+    return trainer_processes(cfg)
 
 
 def training_problems(cfg: "DictConfig", *, machine: Machine | None = None) -> list[Problem]:
@@ -96,6 +110,8 @@ def _precision_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Proble
             )
     if not plan.on_gpu and plan.precision.startswith("16"):
         yield Problem(path=key, message="float16 trains on GPUs only: give trainer.precision=32-true or bf16-mixed")
+    if plan.precision == "16-true" and plan.stage is None:
+        yield Problem(path=key, message="does not scale the loss, so small gradients are lost: give 16-mixed")
     if plan.precision == FULL_PRECISION and plan.dtype in HALVES and not plan.quantised:
         yield Problem(
             path=f"model.backbone.dtype={plan.dtype}",
@@ -149,7 +165,7 @@ def _kernel_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
 
 
 def _start_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
-    started = machine.started_ranks or 1
+    started = machine.started_ranks
     if plan.nodes > 1 and started == 1:
         yield Problem(
             path=f"trainer.num_nodes={plan.nodes}",
@@ -200,7 +216,9 @@ def _strategy_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem
         )
     if plan.clips_by_value:
         yield Problem(path="trainer.gradient_clip_algorithm=value", message="DeepSpeed clips by the norm: leave it out")
-    if not plan.on_gpu:
+    if not plan.on_gpu and plan.strategy != "DeepSpeedOnCPU":
+        yield Problem(path=strategy, message=f"Lightning runs it on GPUs only: give trainer={plan.cpu_option}")
+    elif not plan.on_gpu:
         for there, name in ((machine.has_compiler, "g++"), ("ninja" in machine.packages, "ninja (pip install ninja)")):
             if not there:
                 yield Problem(path=strategy, message=f"on the CPU DeepSpeed compiles a kernel, which needs {name}")

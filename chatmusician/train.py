@@ -6,10 +6,10 @@ python -m chatmusician.train +experiment=sft_78k
 from typing import Any
 
 from chatmusician.config.entry import command
-from chatmusician.config.ranks import trainer_processes
+from chatmusician.requirements import required_processes
 
 
-@command("train", processes=trainer_processes)
+@command("train", processes=required_processes)
 def main(cfg: Any) -> float | None:
     """Train a model; recipes are chosen with +experiment=NAME."""
     from chatmusician.training import run

@@ -127,7 +127,7 @@ def _strategy(node: Any) -> tuple[str, int | None]:
             return name, None
         stage = next((int(part) for part in name.split("_") if part.isdigit()), 2)
         return name, stage
-    if "DeepSpeed" not in name:
+    if "DeepSpeed" not in name and name != "Zero":
         return name, None
     return name, int(_of_node(node, "stage") or 2)
 

@@ -23,7 +23,10 @@ ALLOWED = {
     "dashboards": {"errors", "export"},
     "callbacks": {"errors", "music", "data", "modeling", "strategies", "export", "generation", "dashboards"},
     "evaluation": {"errors", "reporting", "music", "data", "modeling", "export", "generation"},
-    "diagnosis": {"errors", "half_precision", "config", "music", "data", "modeling"},
+    "diagnosis": {
+        *{"errors", "half_precision", "config", "music", "data", "modeling"},
+        *{"machine", "requirements", "training_plan"},  # of the entry point `train`
+    },
     "webapp": {"errors", "music", "data", "export", "generation"},
 }
 """What each package may import, besides itself. Entry points and what they run may import everything."""

@@ -8,10 +8,10 @@
     on_fit_end (checkpoints written)    rank 0 writes adapter/, model/ and export.json; the others wait and learn the
                                         outcome
 
-For LoRA only the adapter is gathered, and the merge reads the base from its own folder by rows; a full model is held in
-rank 0's memory once. A failed export at the end raises on every rank, after the checkpoints are safe, so the run exits
-non-zero and the weights can be exported again with ``python -m chatmusician.merge checkpoint=...``. Training that was
-interrupted reaches neither of the last two hooks and exports nothing.
+Only what was trained is gathered, and what was not comes from the base's own folder; for LoRA by rows, while a full
+model is held in rank 0's memory once. A failed export at the end raises on every rank, after the checkpoints are safe,
+so the run exits non-zero and the weights can be exported again with ``python -m chatmusician.merge checkpoint=...``.
+Training that was interrupted reaches neither of the last two hooks and exports nothing.
 """
 
 import json
@@ -242,8 +242,8 @@ class MergeAndExport(Callback):
     def _gather(self, trainer: "Trainer", pl_module: "LightningModule") -> dict[str, "Tensor"]:
         """The weights to export, on rank 0; every rank must call it."""
         model: Any = pl_module.model
-        needs_base = not is_peft(model) or pl_module.base_path is None
-        names = [name for name, p in model.named_parameters() if needs_base or p.requires_grad]
+        no_base = pl_module.base_path is None
+        names = [name for name, p in model.named_parameters() if no_base or p.requires_grad]
         return gathered(model, names, keep=trainer.is_global_zero)
 
     def _facts(self, trainer: "Trainer", pl_module: "LightningModule") -> ExportFacts:

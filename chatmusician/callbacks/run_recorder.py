@@ -42,5 +42,5 @@ class RunRecorder(Callback):
         write_json(self.output / RECORD, record)
         facts = {name: record[name] for name in ("code", "versions", "hardware", "data")}
         for run in wandb_runs(trainer.loggers):
-            run.config.update(facts, allow_val_change=True)
+            run.config.update({"record": facts}, allow_val_change=True)
         log_data(trainer.loggers, record=record)

@@ -9,7 +9,7 @@ its number (`chatmusician.generation.sampling`), none are taken from training, w
 import logging
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -111,7 +111,8 @@ class Samples(Callback):
         backend = TransformersBackend(model=pl_module.model, tokenizer=datamodule.tokenizer)
         generator = Generator(backend=backend, batch_size=max(self.count, len(self.prompts), 1))
         if not self.prompts:
-            self.prompts = find_questions(datamodule.texts("validation"), count=self.count, generator=generator)
+            texts = islice(datamodule.texts("validation"), LOOKED_AT)
+            self.prompts = find_questions(texts, count=self.count, fits=lambda text: _fits(generator, text))
         if not self.prompts:
             self._off = True
             log.warning("no samples: no held-out document asks for a tune; give callbacks.samples.prompts")
@@ -154,19 +155,22 @@ class Samples(Callback):
         )
 
 
-def find_questions(texts: Iterable[str], *, count: int, generator: Generator) -> list[str]:
-    """Questions in held-out documents, which are in the chat template, that were answered by a tune.
+def find_questions(texts: Iterable[str], *, count: int, fits: Callable[[str], bool]) -> list[str]:
+    """Questions in held-out documents, those in the chat template, that were answered by a tune.
 
-    Those that the model's window has room for, spread over what is there: always the same of the same data.
+    Of those that fit, some that are spread over what is there: always the same of the same data.
     """
     found = []
-    for text in islice(texts, LOOKED_AT):
+    for text in texts:
         turn = _TURN.match(text)
-        if turn is None or extract_tune(turn[2]).abc is None:
-            continue
-        if 2 * len(generator.prompt_ids(turn[1])) <= generator.window:
+        if turn is not None and extract_tune(turn[2]).abc is not None and fits(turn[1]):
             found.append(turn[1])
     return [found[place] for place in spread(count, len(found))]
+
+
+def _fits(generator: Generator, prompt: str) -> bool:
+    """Whether a prompt leaves half of the model's window for its answer."""
+    return 2 * len(generator.prompt_ids(prompt)) <= generator.window
 
 
 def is_in_pieces(model: Any) -> bool:

@@ -7,6 +7,10 @@
     help         the text of ``--help``
     composition  overrides and recipes are composed by Hydra, every mistake in them is collected
     sweeps       the same for the jobs of a --multirun, before the first starts
+    sweep_jobs   each of those jobs, under any launcher, and what is said at the end
+    launching    a job's processes: starts them, passes signals on, finds the first error
+    ranks        how many they are, and which of them this one is
+    outcomes     what such a process tells the one that started it
     overrides    the words of the command line, each checked by itself
     validation   every node with ``_target_`` is held against the signature of its target
     signatures   which reads that signature from source, importing nothing

@@ -47,6 +47,7 @@ from chatmusician.config.overrides import (
     check_values,
     is_group_choice,
     parse,
+    plugin_hint,
 )
 from chatmusician.config.paths import conf_dir
 from chatmusician.config.problems import ConfigError, Problem, suggestion
@@ -142,8 +143,10 @@ def _check_placement(loader: ConfigLoaderImpl, command: str, choices: Sequence[O
     if all(choice.is_add() and choice.key_or_group == GROUP for choice in choices):
         return Checked(sound=tuple(choices), problems=())  # nothing to look up
     own = loader.compute_defaults_list(command, [], RunMode.RUN).overrides.known_choices
-    added = [str(choice.input_line) for choice in choices if choice.is_add() and choice.key_or_group not in own]
-    known = loader.compute_defaults_list(command, added, RunMode.RUN).overrides.known_choices
+    allowed = [choice for choice in choices if not choice.is_delete() and not choice.is_force_add()]
+    fitting = [choice for choice in allowed if choice.is_add() is not (choice.key_or_group in own)]
+    texts = [str(choice.input_line) for choice in fitting]  # options may bring groups of their own
+    known = loader.compute_defaults_list(command, texts, RunMode.RUN).overrides.known_choices
     return check_placement(choices, own=own, known=known)
 
 
@@ -236,7 +239,7 @@ def _refusal(error: Exception, loader: ConfigLoaderImpl, command: str, recipes: 
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = [option for option in loader.get_group_options(group) if not option.startswith("_")]
-        hint = suggestion(name, options, prefix=f"{group}/" if group else "")
+        hint = suggestion(name, options, prefix=f"{group}/" if group else "") + plugin_hint(group)
         return Problem(path=error.missing_cfg_file, origin=origin, message=f"there is no such config; {hint}")
     lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines() if line.strip()]
     cause = error.__cause__

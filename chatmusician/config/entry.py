@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.config.failures import reported, terminable
-from chatmusician.config.outcomes import JobFailedError, adopt, tell_value
+from chatmusician.config.outcomes import JobFailedError, adopt, is_started, tell_value
 from chatmusician.config.ranks import own_rank, shared_run_dir, world_size
 from chatmusician.config.sweep_jobs import Program, SweepJob, quoted, run_sweep
 from chatmusician.errors import UserError
@@ -167,7 +167,15 @@ def _dispatch(hydra: Any, arguments: argparse.Namespace, config_name: str, body:
         if cfg.hydra.mode == RunMode.MULTIRUN:  # a recipe may ask for a sweep by itself, with hydra.sweeper.params
             _run_many(hydra, config_name, overrides, program)
         else:
+            _refuse_launch(cfg)
             _run_one(hydra, cfg, config_name, _launched(program, body))
+
+
+def _refuse_launch(cfg: "DictConfig") -> None:
+    """A launcher is for the jobs of a sweep; without one it would be passed over."""
+    option = cfg.hydra.runtime.choices.get("launch")
+    if option is not None and not is_started():
+        raise UserError(f"launch={option} is about the jobs of a sweep: add -m (one job is a sweep of one)")
 
 
 def _run_many(hydra: Any, config_name: str, overrides: list[str], program: Program) -> None:
@@ -207,7 +215,8 @@ def _run_one(hydra: Any, cfg: "DictConfig", config_name: str, job: Body) -> None
 
     cfg.hydra.mode = RunMode.RUN
     _write_as_one(cfg)
-    configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
+    if own_rank() == 0:
+        configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
     callbacks = Callbacks(cfg)
     callbacks.on_run_start(config=cfg, config_name=config_name)
     finished = run_job(

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,11 +35,12 @@ from typing import IO, Any
 
 from chatmusician.config.failures import INTERRUPTED, TERMINATED
 from chatmusician.config.outcomes import FILE, PIPE, Told, read_told
+from chatmusician.errors import STOPPED
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-PREEMPTED = 85
-"""Status of a rank that has written a checkpoint because it was asked to stop (`chatmusician.config.failures`)."""
 GRACE_S = 5.0
+SAME_REQUEST_S = 5.0
+"""Schedulers send several signals for one reason; a checkpoint takes the time that it takes."""
 POLL_S = 0.05
 _LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|timed out|(recv|send)Bytes|NCCL|gloo", re.I)
 """In the last line of the error of a rank whose peer is gone."""
@@ -85,13 +86,18 @@ class Watch:
 
     ranks: list[Rank]
     signals: list[int] = field(default_factory=list)
+    asked: float = 0.0
+    """When the first signal came."""
     deadline: float | None = None
 
     def forward(self, number: int, _frame: object = None) -> None:
-        """Pass a signal on to the ranks; after the second they have the grace and no more."""
+        """Pass a signal on to the ranks; after another request they have the grace and no more."""
+        now = time.monotonic()
+        if self.signals and now - self.asked > SAME_REQUEST_S:
+            self.deadline = now + GRACE_S
+        if not self.signals:
+            self.asked = now
         self.signals.append(number)
-        if len(self.signals) > 1:
-            self.deadline = time.monotonic() + GRACE_S
         self.send(number)
 
     def send(self, number: int) -> None:
@@ -107,7 +113,7 @@ def run_job_processes(
     folder: Path,
     cwd: Path,
     shown: bool = True,
-    owner: int | None = None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Run ``python COMMAND`` in ``count`` processes and wait for all of them.
 
@@ -117,7 +123,7 @@ def run_job_processes(
         folder: the job's, for ``ranks/rank-N.log``.
         cwd: where the ranks run.
         shown: rank 0 writes to the terminal; otherwise to a log as the others do.
-        owner: a process of this machine without which the job is to end.
+        wanted: asked every second; if it says no, the job is stopped as by SIGTERM.
     """
     with ExitStack() as stack:
         told = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatmusician-")))
@@ -132,7 +138,7 @@ def run_job_processes(
             watch.ranks.append(Rank(number=number, process=process, outcome_file=told / f"{number}.json", log=log))
         if watch.signals:  # one came before the last was there
             watch.send(watch.signals[-1])
-        _wait(watch, owner)
+        _wait(watch, wanted)
         return _outcome(watch)
 
 
@@ -214,12 +220,12 @@ def _forwarding(watch: Watch) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _wait(watch: Watch, owner: int | None) -> None:
+def _wait(watch: Watch, wanted: Callable[[], bool]) -> None:
     """Until all ranks have ended, by themselves or not."""
-    looked = time.time()
+    looked = asked = time.time()
     try:
         while any(rank.ended is None for rank in watch.ranks):
             for rank in watch.ranks:
@@ -229,8 +235,10 @@ def _wait(watch: Watch, owner: int | None) -> None:
             looked = time.time()
             if watch.deadline is not None and time.monotonic() > watch.deadline:
                 _kill(watch)
-            if owner is not None and not watch.signals and not _is_there(owner):
-                watch.forward(signal.SIGTERM)
+            if looked - asked > 1 and not watch.signals:
+                asked = looked
+                if not wanted():
+                    watch.forward(signal.SIGTERM)
             time.sleep(POLL_S)
     finally:
         _kill(watch)
@@ -238,7 +246,7 @@ def _wait(watch: Watch, owner: int | None) -> None:
 
 def _stop_the_others(watch: Watch, status: int) -> None:
     """After a rank's end; one that has saved a checkpoint leaves the others all the time that theirs takes."""
-    if status in (0, PREEMPTED) or watch.deadline is not None:
+    if status in (0, STOPPED) or watch.deadline is not None:
         return
     watch.deadline = time.monotonic() + GRACE_S
     if not watch.signals:
@@ -252,16 +260,6 @@ def _kill(watch: Watch) -> None:
             rank.killed = True
             os.killpg(rank.process.pid, signal.SIGKILL)
             rank.process.wait()
-
-
-def _is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _outcome(watch: Watch) -> Outcome:
@@ -302,12 +300,14 @@ def _text(rank: Rank, watch: Watch) -> str:
     told, status = rank.told, rank.process.returncode
     if told is not None and told.text:
         same = [other.told is not None and other.told.text == told.text for other in watch.ranks]
-        return told.text + ("" if all(same) else f"{name} of {len(watch.ranks)} failed first\n{_log_line(rank)}")
+        return told.text + (
+            "" if all(same) or rank.log is None else f"{name} of {len(watch.ranks)} failed first\n{_log_line(rank)}"
+        )
     if status < 0 and -status not in watch.signals and not rank.killed:
         cause = signal.Signals(-status).name
         memory = "; if by nobody, memory has run out" if cause == "SIGKILL" else ""
         return f"error: {name} (pid {rank.process.pid}) was killed by {cause}{memory}\n{_log_line(rank)}"
-    if status in (INTERRUPTED, TERMINATED, PREEMPTED) or watch.signals:
+    if status in (INTERRUPTED, TERMINATED, STOPPED) or watch.signals:
         return ""
     return f"error: {name} (pid {rank.process.pid}) ended with status {status}\n{_log_line(rank)}"
 

@@ -117,8 +117,14 @@ def _choice_mistake(loader: ConfigLoaderImpl, override: Override, command: str) 
             continue
         if group == GROUP:
             return _no_recipe(str(option), options, command)
-        return f"the group has no option '{option}'; {suggestion(str(option), options, prefix=f'{group}=')}"
+        remedy = suggestion(str(option), options, prefix=f"{group}=") + plugin_hint(group)
+        return f"the group has no option '{option}'; {remedy}"
     return None
+
+
+def plugin_hint(group: str) -> str:
+    """What to install for more launchers and sweepers than Hydra's own."""
+    return "; pip install 'chatmusician[sweeps]' brings more" if group in ("hydra/launcher", "hydra/sweeper") else ""
 
 
 def _no_recipe(name: str, options: Sequence[str], command: str) -> str:

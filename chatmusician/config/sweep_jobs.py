@@ -8,10 +8,12 @@ jobs are listed, and the status is 1.
 
 import os
 import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from chatmusician.config.failures import INTERRUPTED, TERMINATED
-from chatmusician.config.launching import PREEMPTED, Outcome, run_job_processes
+from chatmusician.config.launching import FORWARDED, Outcome, run_job_processes
 from chatmusician.config.outcomes import JobFailedError
 from chatmusician.config.ranks import own_rank
+from chatmusician.errors import STOPPED as STOPPED_AND_SAVED
 from chatmusician.errors import UserError, first_line
 from chatmusician.reporting.sweeps import (
     DONE,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 _OF_THE_JOB = ("hydra.job.", "hydra.job_logging", "hydra/job_logging", "hydra.verbose")
 """Overrides of Hydra's own node that its processes need; the others are about where and how jobs run."""
 _LISTED_AT_MOST = 20
+STOP = ".stop"
+"""The file in a sweep's folder that ends its jobs."""
 _ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 """How the last line of a traceback begins."""
 
@@ -61,7 +66,7 @@ class Program:
         """The processes to start for a job; raises UserError where they cannot be."""
         return 1 if self.processes is None else self.processes(cfg)
 
-    def run(self, cfg: "DictConfig", *, shown: bool = True, owner: int | None = None) -> Outcome:
+    def run(self, cfg: "DictConfig", *, shown: bool = True, wanted: Callable[[], bool] = lambda: True) -> Outcome:
         """Run the job that Hydra has prepared in ``cfg``'s count of processes; see `run_job_processes`."""
         from hydra.core.hydra_config import HydraConfig
 
@@ -69,7 +74,7 @@ class Program:
         folder = Path(hydra.runtime.output_dir)
         command = [*self.arguments, *_arguments(hydra)]
         cwd = Path(hydra.runtime.cwd)
-        return run_job_processes(command, count=self.count(cfg), folder=folder, cwd=cwd, shown=shown, owner=owner)
+        return run_job_processes(command, count=self.count(cfg), folder=folder, cwd=cwd, shown=shown, wanted=wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +101,15 @@ class SweepJob:
         hydra = HydraConfig.get()
         sweep = Path(hydra.runtime.cwd) / hydra.sweep.dir
         record = _record(hydra, self.swept)
+        if not self._is_wanted(sweep):
+            return f"{STOPPED}: the sweep was stopped before this job began"
         own = os.getpid() == self.owner
-        owner = self.owner if socket.gethostname() == self.machine and not own else None
         first = own_rank() == 0  # with several tasks for a job, SLURM calls this in each
         if first:
             write_record(sweep, record)
         started = time.monotonic()
         try:
-            outcome = self.program.run(cfg, shown=own, owner=owner)
+            outcome = self.program.run(cfg, shown=own, wanted=lambda: self._is_wanted(sweep))
         except UserError as error:
             outcome = Outcome(status=1, text=f"error: {error}\n")
         ended = _ended(record, outcome, time.monotonic() - started)
@@ -114,6 +120,20 @@ class SweepJob:
         if outcome.stopped and own:
             raise _Stopped(outcome)
         return ended.objective if ended.status == DONE else f"{ended.status}: {ended.error}"
+
+    def _is_wanted(self, sweep: Path) -> bool:
+        """Whether the sweep still runs: nobody has stopped it, and if it is on this machine, its process is there."""
+        if (sweep / STOP).exists():
+            return False
+        return socket.gethostname() != self.machine or _is_there(self.owner)
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class _Stopped(BaseException):
@@ -135,14 +155,15 @@ def run_sweep(sweep: Callable[[], Any], folder: Path) -> None:
         UserError: jobs failed.
         JobFailedError: the sweep was stopped, with the status of the job that was.
     """
-    for stale in folder.rglob(RECORD):  # of a sweep before in the same folder, whose jobs have the same numbers
-        stale.unlink()
+    for stale in [folder / STOP, *folder.rglob(RECORD)]:  # of a sweep before in the same folder
+        stale.unlink(missing_ok=True)
     problem: Exception | None = None
     finished = False
     records: list[JobRecord] = []
     try:
-        sweep()
-        finished = True
+        with _stoppable(folder) as asked:
+            sweep()
+        finished = not asked
     except _Stopped as stopped:
         raise JobFailedError(stopped.outcome.text, stopped.outcome.status or TERMINATED) from None
     except Exception as error:  # noqa: BLE001 -- any launcher's or sweeper's, raised below; jobs that ran are told of first
@@ -150,11 +171,38 @@ def run_sweep(sweep: Callable[[], Any], folder: Path) -> None:
     finally:
         if folder.is_dir():
             records = _close(folder, finished=finished)
+    if asked:
+        interrupted = asked[0] == signal.SIGINT
+        raise JobFailedError("interrupted\n" * interrupted, INTERRUPTED if interrupted else TERMINATED)
     failed = [record for record in records if record.status != DONE]
     if failed:
         raise UserError(_failures(failed, len(records), folder, problem))
     if problem is not None:
         raise problem
+
+
+@contextmanager
+def _stoppable(folder: Path) -> Iterator[list[int]]:
+    """The signals that ask the sweep to stop: jobs elsewhere see the file and end as they do when they are asked.
+
+    A second one ends this process at once.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            sys.exit(128 + number)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STOP).touch()
+
+    numbers = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _close(folder: Path, *, finished: bool) -> list[JobRecord]:
@@ -196,7 +244,7 @@ def _ended(record: JobRecord, outcome: Outcome, seconds: float) -> JobRecord:
     status = FAILED
     if outcome.status == 0:
         status = DONE
-    elif outcome.stopped or outcome.status in (INTERRUPTED, TERMINATED, PREEMPTED):
+    elif outcome.stopped or outcome.status in (INTERRUPTED, TERMINATED, STOPPED_AND_SAVED):
         status, error = STOPPED, error or f"stopped with status {outcome.status}"
     return replace(record, status=status, objective=outcome.value, seconds=round(seconds, 1), error=error)
 
@@ -228,5 +276,5 @@ def _arguments(hydra: "HydraConf") -> list[str]:
 
 def quoted(value: str) -> str:
     """A text as a value of an override, whatever it has in it."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + "\\'" * bool(found[2]), value)
+    return f"'{escaped}'"  # a backslash is an ordinary character except before a quote

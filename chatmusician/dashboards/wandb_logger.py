@@ -28,6 +28,8 @@ INIT_SECONDS = 30.0
 """Allowed to the service to answer at the start."""
 FINISH_SECONDS = 300.0
 """Allowed to what is still to be sent at the end."""
+DATA_DIR = "WANDB_DATA_DIR"
+"""Where wandb keeps files of artifacts, pictures and sounds of tables among them, until they are sent."""
 
 
 class WandbRun(WandbLogger):
@@ -81,21 +83,23 @@ class WandbRun(WandbLogger):
         """A run; kept on disk where the service cannot be reached or refuses."""
         import wandb
 
-        mode = chosen_mode(self._mode)
+        mode, own_id = chosen_mode(self._mode), run_id(self._folder, resumes=self._resumes)
         try:
-            run = self._init(mode)
+            run = self._init(mode, own_id)
         except (wandb.errors.Error, OSError) as error:  # no answer, a key that is refused, a project of others
             if mode == "offline":
                 raise UserError(f"logger.wandb: a run cannot be kept in {self._folder} ({error})") from error
             log.warning("Weights & Biases: %s; the run is kept on disk", str(error).partition("\n")[0])
-            run = self._init("offline")
+            wandb.teardown()  # the attempt has the id until its service is gone
+            run = self._init("offline", own_id)
         if run.settings.mode == "online":
             log.info("Weights & Biases: %s", run.url)
         return run
 
-    def _init(self, mode: str) -> Any:
+    def _init(self, mode: str, own_id: str) -> Any:
         import wandb
 
+        os.environ.setdefault(DATA_DIR, str((self._folder / "wandb" / "data").absolute()))  # not the user's home
         return wandb.init(
             project=self._project,
             name=self._name,
@@ -103,7 +107,7 @@ class WandbRun(WandbLogger):
             group=self._group,
             tags=self._tags or None,
             dir=str(self._folder),
-            id=run_id(self._folder, resumes=self._resumes),
+            id=own_id,
             resume="allow" if mode == "online" else None,
             mode=mode,  # type: ignore[arg-type]  # one of MODES
             settings=wandb.Settings(
@@ -118,12 +122,14 @@ def finished_runs() -> Iterator[None]:
 
     Says how a run is sent that was kept on disk. Without wandb nothing is imported and nothing happens.
     """
-    failed = 1
+    failed, chosen = 1, DATA_DIR in os.environ
     try:
         yield
         failed = 0
     finally:
         _finish(exit_code=failed)
+        if not chosen:
+            os.environ.pop(DATA_DIR, None)
 
 
 def _finish(*, exit_code: int) -> None:

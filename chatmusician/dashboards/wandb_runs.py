@@ -50,6 +50,10 @@ def run_id(folder: Path, *, resumes: bool) -> str:
 
 
 def sweep_name(folder: Path) -> str | None:
-    """What the jobs of a sweep are grouped under: the last two parts of its folder, in which a job's folder lies."""
-    sweep = folder.absolute().parent
-    return f"{sweep.parent.name}/{sweep.name}" if (sweep / "multirun.yaml").is_file() else None
+    """What the jobs of a sweep are grouped under, the last two parts of its folder; None for a run that is alone."""
+    from omegaconf import OmegaConf
+
+    job = folder / ".hydra" / "hydra.yaml"  # written before a job begins, whatever launches it
+    if not job.is_file() or OmegaConf.load(job).hydra.mode != "MULTIRUN":
+        return None
+    return "/".join(folder.absolute().parent.parts[-2:])

@@ -8,7 +8,7 @@ A batch is a dict of tensors (B rows of T tokens):
 - ``step_tokens`` [], the trained tokens of the whole optimizer step (all ranks and accumulation steps), by which the
   loss is normalised; known without communication, since the order of rows is a pure function of the position;
 - ``trained_bytes`` [], the bytes of text behind the trained tokens of this micro-batch;
-- ``rows`` [B], their numbers in the prepared split, to look them up by; not there where rows are streamed.
+- ``rows`` [B], their numbers in the prepared split, to look them up by; not there where rows are streamed;
 - for validation and test, where S sources are told apart: ``sources`` [B, T], which one each token is of, and
   ``source_bytes`` [S], the share of each in ``trained_bytes``.
 """

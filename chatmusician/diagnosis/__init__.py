@@ -5,7 +5,7 @@
     command        runs the checks side by side, prints them, and tells by its status whether the basics work
     findings       what a check says: found or not, and the remedy
     packages       Python, required packages by their bounds, optional ones with what they are for
-    machine        cores, memory and disk that this process may use, by affinity and control groups
+    resources      cores, memory and disk that this process may use, by affinity and control groups
     torch_probes   a child process that tries products, GPUs, gloo and NCCL, each in a fork that may crash
     computing      what it found, in words
     building       compilers, and DeepSpeed's operations

@@ -16,11 +16,11 @@ from chatmusician.data.shards import write_json
 from chatmusician.diagnosis.building import compilers, deepspeed_operations
 from chatmusician.diagnosis.computing import TorchChild, communication, gpus, graphics, peaks, processor
 from chatmusician.diagnosis.findings import Finding, Section, State
-from chatmusician.diagnosis.machine import look_around
 from chatmusician.diagnosis.music_tools import music_tools
 from chatmusician.diagnosis.packages import optional_packages, python_and_packages
 from chatmusician.diagnosis.printing import as_json, print_section
 from chatmusician.diagnosis.recipe.command import Recipe, is_asked
+from chatmusician.diagnosis.resources import look_around
 from chatmusician.diagnosis.surroundings import disk_and_limits, services
 from chatmusician.errors import UserError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatmusician.diagnosis.findings import Finding, State, gibibytes
-from chatmusician.diagnosis.machine import Gpu, Machine
+from chatmusician.diagnosis.resources import Gpu, Resources
 from chatmusician.half_precision import WITHOUT_AMX
 
 SECONDS = 180
@@ -84,7 +84,7 @@ def gpus(probes: Probes) -> tuple[Gpu, ...]:
     return tuple(Gpu(**gpu) for gpu in probes.get("gpus", {}).get("result", {}).get("gpus", ()))
 
 
-def processor(machine: Machine, probes: Probes) -> Iterator[Finding]:
+def processor(machine: Resources, probes: Probes) -> Iterator[Finding]:
     """Cores, memory, and which products the CPU really computes."""
     yield Finding(name="processor", state=State.OK, found=f"{machine.processor}, {machine.cores} cores to use")
     found = f"{gibibytes(machine.memory_bytes)} to use, {gibibytes(machine.available_bytes)} of it free"

@@ -35,9 +35,9 @@ BY_HAND = {
 """Packages that no extra names, since they are built for one GPU, or bring a torch of their own."""
 
 
-def python_and_packages() -> Iterator[Finding]:
-    """Python, and all required packages in one finding each that is not in order, or one if all are."""
-    python, requirements, _ = _declared()
+def python_and_packages(checkout: Path = CHECKOUT) -> Iterator[Finding]:
+    """Python, then each required package that is not in order, or one finding for all where all are."""
+    python, requirements, _ = _declared(checkout)
     here = platform.python_version()
     if python.contains(here):
         yield Finding(name="Python", state=State.OK, found=here)
@@ -50,9 +50,9 @@ def python_and_packages() -> Iterator[Finding]:
         yield Finding(name="packages", state=State.OK, found=f"all {len(requirements)} in their bounds: {main}")
 
 
-def optional_packages() -> Iterator[Finding]:
+def optional_packages(checkout: Path = CHECKOUT) -> Iterator[Finding]:
     """What each extra is for, and the line that installs it."""
-    _, _, extras = _declared()
+    _, _, extras = _declared(checkout)
     for extra, purpose in EXTRAS.items():
         lacking = [needed.name for needed in extras.get(extra, ()) if _not_in_order(needed) is not None]
         if extra not in extras:
@@ -94,9 +94,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _declared() -> tuple[SpecifierSet, list[Requirement], dict[str, list[Requirement]]]:
+def _declared(checkout: Path) -> tuple[SpecifierSet, list[Requirement], dict[str, list[Requirement]]]:
     """Versions of Python, required packages, and the packages of each extra."""
-    file = CHECKOUT / "pyproject.toml"
+    file = checkout / "pyproject.toml"
     if file.is_file():
         project = tomllib.loads(file.read_text())["project"]
         extras = {name: _parsed(lines) for name, lines in project["optional-dependencies"].items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chatmusician.diagnosis.findings import Finding, State, gibibytes
-from chatmusician.diagnosis.machine import Machine
+from chatmusician.diagnosis.resources import Resources
 
 FILES_AT_LEAST = 4096
 """Open files: each loader process of each rank shares its rows with the trainer through some."""
@@ -22,7 +22,7 @@ CONNECT_SECONDS = 3
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def disk_and_limits(machine: Machine) -> Iterator[Finding]:
+def disk_and_limits(machine: Resources) -> Iterator[Finding]:
     """Room for files, open ones, and shared memory."""
     enough = machine.disk_free_bytes >= DISK_AT_LEAST
     yield Finding(

@@ -10,6 +10,7 @@ that forks never computes and never touches CUDA, both of which a fork would not
     {"probe": "gloo", "fault": "took longer than 20 s"}
 """
 
+import faulthandler
 import json
 import os
 import select
@@ -67,6 +68,7 @@ def in_a_fork(probe: Callable[[], Any], *, seconds: float = SECONDS) -> dict[str
     if child == 0:
         os.close(reading)
         os.setsid()
+        faulthandler.disable()  # how it ended is told by its parent
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         os.write(writing, json.dumps(_outcome(probe)).encode())
         os._exit(0)

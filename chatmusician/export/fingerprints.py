@@ -73,8 +73,8 @@ def as_fingerprint(content: Mapping[str, Any], *, source: Path) -> Fingerprint:
         raise UserError(f"{source} is no fingerprint of a base: remove it to merge without this check") from None
 
 
-def require_same_base(base: Path, expected: Fingerprint, *, adapter: Path) -> None:
-    """Refuse a base that is not the one an adapter was trained on.
+def require_same_base(base: Path, expected: Fingerprint, *, adapter: Path | str) -> None:
+    """Refuse a base that is not the one an adapter, or what is called so in words, was trained on.
 
     Raises:
         UserError: with what differs, names and shapes or the numbers.

@@ -3,6 +3,7 @@
     weights by their names in the model + `ExportFacts`
         adapter:      adapter/ (PEFT's format), merged with its base into model/
         all weights:  model/
+        some of them: completed from their base, model/
 
 The facts travel in every checkpoint, so that what holds at the end of a run holds for each of its checkpoints.
 """
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatmusician.errors import UserError
-from chatmusician.export.adapters import adapter_tensor_name, base_tensor_name
-from chatmusician.export.fingerprints import BASE_FILE
+from chatmusician.export.adapters import PREFIX, adapter_tensor_name, base_tensor_name
+from chatmusician.export.completing import completed
+from chatmusician.export.fingerprints import BASE_FILE, as_fingerprint, require_same_base
 from chatmusician.export.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_hub_id, local_folder, whole_folder
-from chatmusician.export.merging import MergeReport, merge_adapter
+from chatmusician.export.merging import EMBEDDING, HEAD, MergeReport, merge_adapter
 from chatmusician.export.metadata import copy_tokenizer, write_json
 from chatmusician.export.model_card import CardFacts
 from chatmusician.export.saving import write_model_folder
@@ -94,7 +96,7 @@ def export_trained(
         output: the folder to put the others in.
         base: folder or Hub id of the base; by default the one of the facts.
         tokenizer: folder of the tokenizer; by default the one of the facts, else the base's.
-        dtype: "float32", "bfloat16" or "float16" for ``model``; None keeps the weights' own.
+        dtype: "float32", "bfloat16" or "float16" for ``model``; None keeps the base's, of a new model the weights' own.
         max_shard_bytes: size of one weights file.
         check: reload the merged model and compare its logits with base and adapter (memory of one float32 model).
         overwrite: replace what an earlier export left there.
@@ -109,7 +111,9 @@ def export_trained(
     options |= {"decoding": facts.decoding, "card": facts.card_facts()}
     if facts.adapter_config is None:
         folder = output / "model"
-        write_model_folder(state=state, config=facts.model_config, output=folder, dtype=dtype, **options)
+        whole = _whole_model(state, facts, place)
+        kept = dtype or (facts.model_config.get("dtype") if whole is state and place is not None else None)
+        write_model_folder(state=whole, config=facts.model_config, output=folder, dtype=kept, **options)
         return ExportReport(model=folder)
     if place is None:
         whole = {own: value for name, value in state.items() if (own := base_tensor_name(name)) is not None}
@@ -136,6 +140,16 @@ def export_trained(
     )
 
 
+def _whole_model(state: Mapping[str, "Tensor"], facts: ExportFacts, place: str | None) -> Mapping[str, "Tensor"]:
+    """The weights, with those that were frozen from the base that training started from."""
+    if place is None or facts.base_fingerprint is None or len(state) >= facts.base_fingerprint["tensors"]:
+        return state
+    base = local_folder(place, option="base")
+    expected = as_fingerprint(facts.base_fingerprint, source=base)
+    require_same_base(base, expected, adapter="the model")
+    return completed(state, base=base, config=facts.model_config)
+
+
 def write_adapter(
     *,
     state: Mapping[str, "Tensor"],
@@ -149,6 +163,8 @@ def write_adapter(
     from safetensors.torch import save_file
 
     tensors = {own: value for name, value in state.items() if (own := adapter_tensor_name(name)) is not None}
+    if (facts.adapter_config or {}).get("ensure_weight_tying") and PREFIX + EMBEDDING in tensors:
+        tensors[PREFIX + HEAD] = tensors[PREFIX + EMBEDDING].clone()  # one matrix, which PEFT stores as two
     config = {
         **(facts.adapter_config or {}),
         "inference_mode": True,

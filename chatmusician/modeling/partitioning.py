@@ -1,12 +1,14 @@
 """Building a model for the strategy that trains it: where its weights go, and in which precision the trained ones are.
 
 Under ZeRO-3 each rank keeps a piece of every weight. A model that is loaded first and cut up then would be whole on all
-ranks for a while (8 x 13.5 GB of host memory for LLaMA2-7B in bfloat16); transformers cuts while it loads if it finds
-DeepSpeed's configuration, which is held out to it here for as long as the loading takes and no longer: adapters are
-attached outside, since one that is made in pieces begins with random numbers in B.
+ranks for a while (8 x 13.5 GB of host memory for LLaMA2-7B in bfloat16); transformers cuts while it loads (rank 0 reads
+the files and hands out their pieces) if it finds DeepSpeed's configuration, which is held out to it here for as long as
+the loading takes and no longer: adapters are attached outside, since one that is made in pieces begins with random
+numbers in B. A new model is made whole all the same: in pieces its random numbers would be others than those of every
+other strategy.
 
-Trained weights are float32, the frozen ones what ``model.backbone.dtype`` says: an AdamW step at 1e-4 is lost in the
-rounding of bfloat16 (8 bits of precision) for most weights. DeepSpeed does this itself, with float32 copies in its
+Trained weights are float32, the frozen ones what ``model.backbone.dtype`` says: above 0.03 the numbers of bfloat16 are
+2.4e-4 apart, and an AdamW step of 1e-4 is lost in the rounding. DeepSpeed does this itself, with float32 copies in its
 optimizer, and casts the model to the precision of the trainer.
 """
 
@@ -25,9 +27,9 @@ def is_deepspeed(strategy: Any) -> bool:
 
 
 @contextmanager
-def loading_for(strategy: Any) -> Iterator[None]:
-    """Within it, models that transformers builds are in pieces if the strategy is ZeRO-3, else whole."""
-    if not is_deepspeed(strategy) or not strategy.zero_stage_3:
+def loading_for(strategy: Any, *, stored: bool) -> Iterator[None]:
+    """Within it, a model that is ``stored`` is loaded in pieces if the strategy is ZeRO-3; any other is whole."""
+    if not stored or not is_deepspeed(strategy) or not strategy.zero_stage_3:
         yield
         return
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config

@@ -161,10 +161,11 @@ def main(folder: Path) -> None:
     Raises:
         UserError: no job has left a record there.
     """
-    if not write_summary(folder):
+    if not read_records(folder):
         raise UserError(
             f"{folder}: no {RECORD} in it or below; name the folder of a sweep, as outputs/sweeps/NAME/TIME"
         )
+    write_summary(folder)
     for place in (folder / SUMMARY, *write_plots(folder)):
         print(place)
 

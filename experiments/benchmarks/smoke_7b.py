@@ -7,10 +7,10 @@ instructions made from random notes, then runs ``python -m chatmusician.train +e
 process: bfloat16 products, gradient checkpointing, the paper's adapter with embeddings and head, two optimizer steps, a
 validation and the checkpoints. No model is exported. The last line is JSON:
 
-- ``peak_anonymous_gib``: the most private memory of the processes, which nothing can take back;
+- ``peak_private_gib``: the most private memory of the processes together, which nothing can take back;
 - ``peak_mapped_gib``: the most of their file pages, those of the base's weights: the system may drop them and read
-  them again; ``peak_resident_gib``: the most of both together; ``peak_used_gib``: the most that the whole machine had
-  in use, by ``MemAvailable``, above what it had before;
+  them again; ``peak_resident_gib``: the most of both together;
+- ``peak_process_gib``: the largest process, by the system's own record (``ru_maxrss``), private and mapped;
 - ``seconds_per_step``, ``checkpoint_gib``, ``trained_parameters``, ``losses``.
 
 A machine that runs out of memory takes other work with it, so the run is ended where less than 600 MiB are left.
@@ -23,6 +23,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--folder", default="outputs/smoke_7b", help="where weights, data and the run are")
     parser.add_argument("overrides", nargs="*", help="further overrides of the recipe, such as lora=released")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run ends with this script
     folder = Path(arguments.folder) / arguments.shapes
     write_base(folder / "base", SHAPES[arguments.shapes])
     write_instructions(folder / "instructions.jsonl")
@@ -66,7 +68,7 @@ def main() -> int:
     if memory.status:
         print(f"the run ended with status {memory.status}{memory.reason}", file=sys.stderr)
         return 1
-    print(json.dumps(memory.figures() | figures(folder / "run", tokens=arguments.rows * arguments.seq_len)))
+    print(json.dumps(memory.figures() | figures(folder / "run")))
     return 0
 
 
@@ -77,7 +79,7 @@ def recipe(folder: Path, *, steps: int, rows: int, seq_len: int) -> list[str]:
         f"model.backbone.path={folder / 'base'}",
         "trainer.precision=bf16-mixed",
         f"trainer.max_steps={steps}",
-        f"trainer.val_check_interval={steps * rows}",
+        f"trainer.val_check_interval={steps}",
         "trainer.check_val_every_n_epoch=null",
         "trainer.log_every_n_steps=1",
         "+trainer.limit_val_batches=1",
@@ -100,8 +102,7 @@ def recipe(folder: Path, *, steps: int, rows: int, seq_len: int) -> list[str]:
 class Watched:
     """How a run ended, and the most memory that was seen, in bytes."""
 
-    available_before: int
-    anonymous: int = 0
+    private: int = 0
     mapped: int = 0
     resident: int = 0
     available_least: int = field(default=1 << 62)
@@ -111,23 +112,23 @@ class Watched:
 
     def look(self, process: int) -> None:
         """Take the figures of a process and all that it started."""
-        anonymous = mapped = 0
+        private = mapped = 0
         for identifier in descendants(process):
             status = fields_of(Path(f"/proc/{identifier}/status"))
-            anonymous += status.get("RssAnon", 0) + status.get("RssShmem", 0)
+            private += status.get("RssAnon", 0) + status.get("RssShmem", 0)
             mapped += status.get("RssFile", 0)
-        self.anonymous = max(self.anonymous, anonymous)
+        self.private = max(self.private, private)
         self.mapped = max(self.mapped, mapped)
-        self.resident = max(self.resident, anonymous + mapped)
+        self.resident = max(self.resident, private + mapped)
         self.available_least = min(self.available_least, available())
 
     def figures(self) -> dict[str, float]:
         """The figures of memory, for the last line."""
         return {
-            "peak_anonymous_gib": round(self.anonymous / GIB, 2),
+            "peak_private_gib": round(self.private / GIB, 2),
             "peak_mapped_gib": round(self.mapped / GIB, 2),
             "peak_resident_gib": round(self.resident / GIB, 2),
-            "peak_used_gib": round((self.available_before - self.available_least) / GIB, 2),
+            "peak_process_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIB, 2),
             "seconds": round(self.seconds, 1),
         }
 
@@ -135,7 +136,7 @@ class Watched:
 def run_watched(command: list[str]) -> Watched:
     """Run a command in a session of its own, and end it where memory gets scarce."""
     print(" ".join(command), flush=True)
-    seen = Watched(available_before=available())
+    seen = Watched()
     started = time.monotonic()
     process = subprocess.Popen(command, start_new_session=True)
     ended = threading.Event()
@@ -188,12 +189,12 @@ def available() -> int:
     return fields_of(Path("/proc/meminfo"))["MemAvailable"]
 
 
-def figures(run: Path, *, tokens: int) -> dict[str, Any]:
-    """What the run says of itself; ``tokens`` is how many an optimizer step has."""
+def figures(run: Path) -> dict[str, Any]:
+    """What the run says of itself."""
     metrics = json.loads((run / "metrics.json").read_text())
     with (run / "csv" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    rates = [float(row["throughput/tokens_per_s"]) for row in rows if row.get("throughput/tokens_per_s")]
+    seconds = [float(row["throughput/step_s"]) for row in rows if row.get("throughput/step_s")]
     losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
     if not losses or not all(math.isfinite(loss) for loss in losses):
         raise SystemExit(f"the losses are not finite: {losses}")
@@ -201,7 +202,7 @@ def figures(run: Path, *, tokens: int) -> dict[str, Any]:
     return {
         "parameters": metrics["parameters"],
         "trained_parameters": metrics["trained_parameters"],
-        "seconds_per_step": [round(tokens / rate, 1) for rate in rates],
+        "seconds_per_step": [round(step, 1) for step in seconds],
         "checkpoint_gib": round(checkpoint.stat().st_size / GIB, 2),
         "checkpoint_bytes_per_trained_parameter": round(checkpoint.stat().st_size / metrics["trained_parameters"], 2),
         "losses": [round(loss, 3) for loss in losses],

@@ -61,6 +61,18 @@ def test_a_batch_is_what_its_rows_say(tmp_path: Path) -> None:
     assert (batch["step_tokens"].item(), batch["trained_bytes"].item()) == (3, 4)
 
 
+def test_what_is_evaluated_is_told_apart_by_source(tmp_path: Path) -> None:
+    datamodule = make(tmp_path)
+    (batch,) = datamodule.test_dataloader()
+    assert datamodule.sources("test") == ("texts",)
+    assert (batch["sources"].tolist(), batch["source_bytes"].tolist()) == ([[0] * 8], [4])
+    assert "sources" not in next(iter(datamodule.train_dataloader()))
+
+
+def test_documents_are_read_back_as_texts(tmp_path: Path) -> None:
+    assert sorted(make(tmp_path).texts("validation")) == ["GHIJKL", "MNOPQR", "STUVWX", "YZ"]
+
+
 def test_all_micro_batches_of_a_step_know_the_tokens_of_the_step(tmp_path: Path) -> None:
     datamodule = make(tmp_path)
     batches = list(datamodule.train_dataloader())

@@ -87,6 +87,18 @@ def test_tensors_have_the_types_that_models_take(prepared: Path) -> None:
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_time_that_batches_are_waited_for_adds_up(prepared: Path, workers: int) -> None:
+    batches = loader(prepared, micro_batch=4, workers=workers)
+    assert batches.waiting.seconds == 0
+    seen = []
+    for _ in batches:
+        seen.append(batches.waiting.seconds)  # noqa: PERF401 -- it changes from batch to batch
+    assert seen[0] > 0
+    assert sorted(set(seen)) == seen
+    assert batches.waiting.seconds > seen[-1]  # for the word that there is no more
+
+
 def test_a_batch_is_a_copy(prepared: Path) -> None:
     batches = loader(prepared, micro_batch=12)
     (first, *_), (again, *_) = list(batches), list(batches)

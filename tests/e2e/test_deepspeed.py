@@ -48,6 +48,11 @@ def test_two_ranks_train_what_one_process_trains(workplace: Path, alone: Path, s
 
     ours, theirs = (json.loads((place / "metrics.json").read_text()) for place in (workplace / folder, alone))
     assert ours["val/bits_per_byte"] == pytest.approx(theirs["val/bits_per_byte"], abs=1e-5)
+    by_source = {name: value for name, value in theirs.items() if name.startswith("val/bits_per_byte/")}
+    assert {name: ours[name] for name in by_source} == pytest.approx(by_source, abs=1e-5)
+    assert by_source
+    assert ours["optim/gradient_norm"] == pytest.approx(theirs["optim/gradient_norm"], rel=1e-3)
+    assert ours["optim/lr"] == theirs["optim/lr"]
     weights, expected = (
         load_file(place / "adapter" / "adapter_model.safetensors") for place in (workplace / folder, alone)
     )

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ class TestLlamaCpp:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"load_in_4bit": True}, "needs bitsandbytes"),
+            ({"load_in_4bit": True}, "bitsandbytes" if find_spec("bitsandbytes") is None else "are for backend="),
             ({"adapter": "out"}, "a GGUF file takes no LoRA adapter: merge it first"),
             ({"backend": "transformers"}, "backend=transformers reads model folders, and model="),
         ],

@@ -1,3 +1,4 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_a_row_keeps_its_answer_when_generated_alone(
     together = generator.generate(QUESTIONS, WARM)
     alone = generator.generate([QUESTIONS[3]], WARM, numbers=[3])
     assert alone[0].text == together[3].text
+
+
+def test_answers_are_cut_when_their_time_is_over(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Two rows at once: the first has a token when it is looked at the clock, the others have not begun."""
+    generator = Generator(backend=TransformersBackend(model=model, tokenizer=tokenizer), batch_size=2)
+    whole = generator.generate(QUESTIONS, WARM)
+    ((index, answer),) = generator.answers(QUESTIONS, WARM, seconds=0)
+    assert (index, answer.tokens, answer.finished) == (0, 1, False)
+    assert answer.cut == "cut after 1 tokens by the time allowed, 0 s"
+    assert whole[0].text.startswith(answer.text)
+    assert [found.text for _, found in sorted(generator.answers(QUESTIONS, WARM, seconds=1000))] == [
+        found.text for found in whole
+    ]
 
 
 def test_rows_outlive_the_first_buffer_and_late_long_prompts_fit(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -172,12 +186,21 @@ def test_bfloat16_on_the_cpu_generates(model_folder: Path) -> None:
     assert generator.generate(["Compose"], Decoding(max_new_tokens=12))[0].tokens == 12
 
 
+@pytest.mark.parametrize("option", ["load_in_4bit", "load_in_8bit"])
+def test_quantised_weights_generate_or_say_what_they_need(model_folder: Path, option: str) -> None:
+    if find_spec("bitsandbytes") is None:
+        with pytest.raises(UserError, match=f"{option}=true needs bitsandbytes, which is not installed"):
+            load_generator(model=str(model_folder), device="cpu", **{option: True})
+        return
+    generator = load_generator(model=str(model_folder), device="cpu", **{option: True})
+    assert generator.generate(["Compose"], Decoding(max_new_tokens=12))[0].tokens == 12
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"device": "gpu"}, "device=gpu is unknown: choose one of auto, cpu, cuda, mps"),
         ({"dtype": "int8"}, "dtype=int8 is unknown"),
-        ({"load_in_8bit": True}, "load_in_8bit=true needs bitsandbytes, which is not installed"),
         ({"load_in_8bit": True, "load_in_4bit": True}, "exclude each other"),
         ({"adapter": "nowhere"}, "adapter=nowhere does not exist"),
         ({"tokenizer": "."}, "tokenizer=. has no tokenizer"),

@@ -76,7 +76,6 @@ def fit(
         accelerator="cpu",
         max_steps=steps,
         accumulate_grad_batches=data.accumulation(1),
-        gradient_clip_val=1.0,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -86,7 +85,7 @@ def fit(
             ModelCheckpoint(dirpath=folder, filename="{step}", every_n_train_steps=3, save_top_k=-1),
             *callbacks,
         ],
-        **options,
+        **{"gradient_clip_val": 1.0, **options},
     )
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=False)
     weights = {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "modeling"))
 
 import lightning as L
 from hydra.utils import instantiate
-from tiny_run import make_data, make_module
+from tiny_run import BACKBONE, make_data, make_module, write_corpus  # noqa: F401 -- for the test too
 
 from chatmusician.config.composition import compose
 from chatmusician.modeling.backbone import PretrainedLlama
 from chatmusician.modeling.lora import Lora
 from chatmusician.strategies.gathering import gathered
 
-STEPS = 3
+STEPS = 2
 
 
 class Observer(L.Callback):
@@ -45,7 +45,12 @@ class Observer(L.Callback):
         }
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: dict[str, Any], batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: Any,  # noqa: ARG002 -- Lightning's signature
+        outputs: Any,
+        batch: dict[str, Any],  # noqa: ARG002 -- Lightning's signature
+        batch_idx: int,  # noqa: ARG002 -- Lightning's signature
     ) -> None:
         """The share of this rank in the loss, summed over ranks by the reader."""
         self.losses.append(float(outputs["loss"]) / trainer.world_size)

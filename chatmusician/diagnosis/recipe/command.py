@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatmusician.diagnosis.computing import Peaks
 from chatmusician.diagnosis.findings import Finding, State
-from chatmusician.diagnosis.machine import Machine
+from chatmusician.diagnosis.resources import Resources
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,13 +51,12 @@ class Recipe:
 
     @staticmethod
     def _estimated(cfg: "DictConfig") -> "Estimate":
-        import torch
-
         from chatmusician.diagnosis.recipe.estimate import estimate
+        from chatmusician.machine import this_machine
 
-        return estimate(cfg, gpus=torch.cuda.device_count())
+        return estimate(cfg, machine=this_machine())
 
-    def findings(self, machine: Machine, peaks: Peaks) -> Iterator[Finding]:
+    def findings(self, machine: Resources, peaks: Peaks) -> Iterator[Finding]:
         """The run in numbers, and whether it fits."""
         from chatmusician.diagnosis.recipe.verdict import figures, shortages
 
@@ -71,12 +70,17 @@ class Recipe:
             return
         self._report["estimate"] = asdict(estimate)
         yield from figures(estimate, machine, peaks)
-        self.lacking = self._report["shortages"] = shortages(estimate, machine)
-        for line in self.lacking:
+        for problem in estimate.problems:
+            reason, _, remedy = problem.message.partition(": ")
+            yield Finding(name="problem", state=State.MISSING, found=f"{problem.path}: {reason}", remedy=remedy)
+        too_much = shortages(estimate, machine)
+        for line in too_much:
             yield Finding(name="too much", state=State.MISSING, found=line)
+        self._report["shortages"] = too_much
+        self.lacking = [*(problem.path for problem in estimate.problems), *too_much]
         yield self._verdict(estimate, machine, peaks)
 
-    def _verdict(self, estimate: "Estimate", machine: Machine, peaks: Peaks) -> Finding:
+    def _verdict(self, estimate: "Estimate", machine: Resources, peaks: Peaks) -> Finding:
         from chatmusician.diagnosis.recipe.verdict import duration, remedies, step_seconds
 
         if not self.lacking:

@@ -8,11 +8,12 @@ and 5: weights and gradients in 16 bits, and 12 bytes a trained weight for its m
     gradients         as the weights         2 T        2 T / N    2 T / N
     masters, moments  moments as weights     12 T / N   12 T / N   12 T / N
 
-In one process weights keep the dtype they are loaded in, and an adapter's are float32: 4 + 4 + 8 bytes. DDP has its
-gradients twice, in place and in buckets. DeepSpeed casts all to 16 bits unless the precision is 32, and sends
-gradients from buckets, two under ZeRO-1 and 2 where sending overlaps with computing; under ZeRO-3 it also holds the
-weights that are in use, 1e9 at most. What is offloaded is in the node's memory. During the step the partition's
-gradients are there in float32, when the activations are gone: the larger of both counts.
+In one process and under DDP frozen weights keep the dtype they are loaded in, and trained ones are float32: 4 + 4 + 8
+bytes. DDP has gradients twice, in place and in buckets, unless it is told otherwise. DeepSpeed casts all to 16 bits
+unless the precision is 32, and sends gradients from buckets, two under ZeRO-1 and 2 where sending overlaps with
+computing; under ZeRO-3 it also holds the weights that are in use, 1e9 at most. What is offloaded is in the node's
+memory. During the step the partition's gradients are there in float32, when the activations are gone: the larger of
+both counts.
 
 Example: LLaMA2-7B with 159,907,840 trained weights, bfloat16, ZeRO-2 on 8 ranks: weights 2 x 6,898,323,456 = 13.80 GB,
 gradients 2 / 8 x 0.160 = 0.04 GB, masters and moments 12 / 8 x 0.160 = 0.24 GB on each.
@@ -81,7 +82,7 @@ def memory_of(plan: Plan, weights: Weights, *, working: int, quantised: bool) ->
 
 
 def _plain(plan: Plan, weights: Weights) -> list[Part]:
-    copies = 2 if plan.strategy.kind == "ddp" else 1
+    copies = 2 if plan.strategy.gradients_twice else 1
     width = _width(plan, mixed=False)
     frozen, trained, states = weights.frozen_bytes, weights.trained_bytes, weights.state_bytes
     if width is not None:  # precision=bf16-true casts the model

@@ -23,8 +23,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from chatmusician.modeling.loss import hidden_states
-
 FEW = 2
 
 
@@ -72,7 +70,7 @@ def working_bytes(model: Any, *, micro_batch: int, seq_len: int, autocast: torch
         seq_len: tokens of each.
         autocast: the dtype that products are computed in, where weights have another.
     """
-    decoder = (model.get_base_model() if hasattr(model, "get_base_model") else model).model
+    decoder = _decoder(model)
     layers = len(decoder.layers)
     with FakeTensorMode():
         _replace_weights(model)
@@ -95,7 +93,6 @@ def _phases(model: Any, *, micro_batch: int, seq_len: int, autocast: torch.dtype
             live.count(parameter.grad)
     before = live.alive
     ids = torch.zeros(micro_batch, seq_len, dtype=torch.long)
-    batch = {"input_ids": ids, "position_ids": torch.zeros_like(ids)}
 
     def at_gradient(tensor: torch.Tensor) -> None:
         if tensor.requires_grad:
@@ -104,15 +101,21 @@ def _phases(model: Any, *, micro_batch: int, seq_len: int, autocast: torch.dtype
     embedded = model.get_input_embeddings().register_forward_hook(lambda _, __, output: at_gradient(output))
     with live:
         with torch.autocast("cpu", dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-            hidden = hidden_states(model, batch).flatten(0, 1)  # [B x T, D]
+            output = _decoder(model)(input_ids=ids, position_ids=torch.zeros_like(ids), use_cache=False)
+            hidden = output.last_hidden_state.flatten(0, 1)  # [B x T, D]
             at_gradient(hidden)
             logits = model.get_output_embeddings()(hidden)  # [B x T, V]
             loss = F.cross_entropy(logits.float(), ids.flatten(), reduction="sum")
-        del hidden, logits
+        del output, hidden, logits
         live.begin_phase()
         loss.backward()
     embedded.remove()
     return [peak - before for peak in live.peaks]
+
+
+def _decoder(model: Any) -> Any:
+    """The embeddings and layers, below the head."""
+    return (model.get_base_model() if hasattr(model, "get_base_model") else model).model
 
 
 def _are_alike(model: Any) -> bool:

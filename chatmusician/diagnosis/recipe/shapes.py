@@ -25,8 +25,8 @@ LLAMA2_7B: dict[str, Any] = {
 }
 KNOWN = dict.fromkeys(("meta-llama/Llama-2-7b-hf", "m-a-p/ChatMusician-Base", "m-a-p/ChatMusician"), LLAMA2_7B)
 """Hub ids whose shapes need no download."""
-BITS = {4: 4.127, 8: 8.0}
-"""Bits a weight takes in a quantised base; 4 is NF4 with its constants quantised (Dettmers et al. 2023, section 3)."""
+BITS = {"load_in_4bit": 4.127, "load_in_8bit": 8.0}
+"""Bits of a weight in a quantised base; 4.127: NF4 with its constants quantised (Dettmers et al. 2023, section 3)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class MetaModel:
     source: str
 
 
-def build_on_meta(*, backbone: Any, lora: Any, optimizer: Any, vocabulary: int) -> MetaModel:
+def build_on_meta(
+    *, backbone: Any, lora: Any, optimizer: Any, vocabulary: int, trained_in_float32: bool = True
+) -> MetaModel:
     """The model of a run.
 
     Args:
@@ -76,11 +78,14 @@ def build_on_meta(*, backbone: Any, lora: Any, optimizer: Any, vocabulary: int) 
         lora: one of `chatmusician.modeling.lora`.
         optimizer: one of `chatmusician.modeling.optimizers`.
         vocabulary: pieces of the tokenizer, for a new model.
+        trained_in_float32: as all strategies but DeepSpeed's have the trained weights.
 
     Raises:
         UserError: the shapes are not to be had, or the adapter does not fit them.
     """
     import torch
+
+    from chatmusician.modeling.partitioning import keep_trained_in_float32
 
     with torch.device("meta"):
         if backbone.path is None:
@@ -89,12 +94,10 @@ def build_on_meta(*, backbone: Any, lora: Any, optimizer: Any, vocabulary: int) 
             model, source = _pretrained(backbone)
         base = sum(parameter.numel() for parameter in model.parameters())
         model = lora.attach(model)
-    bits = BITS.get(4 if getattr(backbone, "load_in_4bit", False) else 8 if _in_8_bits(backbone) else 0)
+        if trained_in_float32:
+            keep_trained_in_float32(model)
+    bits = next((bits for name, bits in BITS.items() if getattr(backbone, name, False)), None)
     return MetaModel(model=model, weights=_weigh(model, optimizer, base=base, bits=bits), source=source)
-
-
-def _in_8_bits(backbone: Any) -> bool:
-    return bool(getattr(backbone, "load_in_8bit", False))
 
 
 def _pretrained(backbone: Any) -> tuple[Any, str]:

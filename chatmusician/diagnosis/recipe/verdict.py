@@ -8,44 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from chatmusician.diagnosis.computing import Peaks
 from chatmusician.diagnosis.findings import Finding, State, gibibytes
-from chatmusician.diagnosis.machine import Machine
 from chatmusician.diagnosis.recipe.estimate import Estimate
+from chatmusician.diagnosis.resources import Resources
 from chatmusician.errors import UserError
 
-ON_GPUS = (
-    "data.micro_batch=1",
-    "model.backbone.gradient_checkpointing=true",
-    "trainer=zero2",
-    "trainer=zero3",
-    "model.backbone.load_in_4bit=true",
-    "trainer=zero2_offload",
-    "trainer=zero3_offload",
-    "lora=released",
-)
-"""What makes a run smaller on GPUs, in the order in which it is tried."""
-ON_CPU = (
-    "trainer=cpu",
-    "data.micro_batch=1",
-    "model.backbone.gradient_checkpointing=true",
-    "trainer.precision=bf16-mixed",
-    "lora=released",
-)
-"""The same where there is no GPU: it runs, and is for trying the recipe only."""
+IN_4_BITS = "model.backbone.load_in_4bit=true"
+OF_THE_BASE = ("model.backbone.path", "data.tokenizer.path")
+"""Paths of the problems that no size changes."""
 
 Try = Callable[[Sequence[str]], Estimate]
 """An estimate with further overrides; raises UserError where they cannot be had together."""
 
 
-def shortages(estimate: Estimate, machine: Machine) -> list[str]:
-    """What is too large for this machine, a line each; empty if the run fits."""
+def shortages(estimate: Estimate, machine: Resources) -> list[str]:
+    """What is too large for this machine, a line each; empty if the run fits. See `Estimate.problems` for the rest."""
     plan, memory, found = estimate.plan, estimate.memory, []
-    if not plan.accumulation:
-        found.append(
-            f"data.global_batch={plan.global_batch} is not a multiple of data.micro_batch={plan.micro_batch} x "
-            f"{plan.ranks} ranks"
-        )
-    if plan.on_gpu and len(machine.gpus) < plan.ranks_per_node:
-        found.append(f"{plan.ranks_per_node} GPUs on a node are asked for, and {len(machine.gpus) or 'none'} here")
     least = min((gpu.memory_bytes for gpu in machine.gpus), default=None)
     if plan.on_gpu and least is not None and memory.device > least:
         found.append(f"{gibibytes(memory.device)} on each GPU, which has {gibibytes(least)}; {_largest(estimate)}")
@@ -69,7 +46,7 @@ def _largest(estimate: Estimate) -> str:
     return f"the largest part are the {part.name}, {gibibytes(part.device)}"
 
 
-def figures(estimate: Estimate, machine: Machine, peaks: Peaks) -> Iterator[Finding]:
+def figures(estimate: Estimate, machine: Resources, peaks: Peaks) -> Iterator[Finding]:
     """The run in numbers."""
     plan, weights = estimate.plan, estimate.weights
     devices = f"{plan.ranks_per_node} {'GPU' if plan.on_gpu else 'CPU process'}{'s' * (plan.ranks_per_node > 1)}"
@@ -98,7 +75,7 @@ def _said(name: str, found: str) -> Finding:
     return Finding(name=name, state=State.FACT, found=found)
 
 
-def _time(estimate: Estimate, machine: Machine, peaks: Peaks) -> Iterator[Finding]:
+def _time(estimate: Estimate, machine: Resources, peaks: Peaks) -> Iterator[Finding]:
     if estimate.steps is None:
         yield Finding(
             name="steps",
@@ -115,7 +92,7 @@ def _time(estimate: Estimate, machine: Machine, peaks: Peaks) -> Iterator[Findin
         yield _said("time", f"at best {duration(seconds)} a step{whole}, at the peak measured here")
 
 
-def step_seconds(estimate: Estimate, machine: Machine, peaks: Peaks) -> float | None:
+def step_seconds(estimate: Estimate, machine: Resources, peaks: Peaks) -> float | None:
     """Seconds of an optimizer step at the peak of this machine's devices, which no run reaches; None without them."""
     plan = estimate.plan
     if plan.on_gpu:
@@ -137,23 +114,71 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:,.0f} days"
 
 
-def remedies(first: Estimate, machine: Machine, attempt: Try) -> tuple[list[str], Estimate | None]:
+def remedies(first: Estimate, machine: Resources, attempt: Try) -> tuple[list[str], Estimate | None]:
     """Overrides with which the run fits on this machine, and what it then is; none if none are enough."""
-    gpus = len(machine.gpus)
-    options = list(ON_GPUS if first.plan.on_gpu and gpus else ON_CPU)
-    if first.plan.on_gpu and gpus and gpus < first.plan.ranks_per_node:
-        options.insert(0, f"trainer.devices={gpus}")
+    devices = min(first.plan.ranks_per_node, len(machine.gpus))
+
+    def asked(chosen: Sequence[str]) -> list[str]:
+        """Options of ``trainer`` come with a number of GPUs of their own."""
+        changed = devices and any(option.startswith("trainer=") for option in chosen)
+        return list(dict.fromkeys([*chosen, f"trainer.devices={devices}"] if changed else chosen))
+
     chosen: list[str] = []
-    for option in options:
-        if option == "data.micro_batch=1" and first.plan.micro_batch == 1:
-            continue
+    for option in _options(first, devices=devices):
         group = option.partition("=")[0]
-        tried = [*(other for other in chosen if other.partition("=")[0] != group), option]
-        try:
-            found = attempt(tried)
-        except UserError:
+        excluded = {IN_4_BITS} if option.startswith("trainer=zero3") else set()
+        kept = [other for other in chosen if other.partition("=")[0] != group and other not in excluded]
+        found = _attempted(asked([*kept, option]), attempt)
+        if found is None:
             continue
-        chosen = tried
-        if not shortages(found, machine):
-            return chosen, found
+        chosen = [*kept, option]
+        if fits(found, machine):
+            chosen, found = _fewest(chosen, found, machine, lambda overrides: attempt(asked(overrides)))
+            return asked(chosen), found
     return [], None
+
+
+def _options(first: Estimate, *, devices: int) -> Iterator[str]:
+    """What makes a run smaller, in the order of what it costs in speed or quality."""
+    plan = first.plan
+    on_gpus = plan.on_gpu and devices > 0
+    if on_gpus and devices < plan.ranks_per_node:
+        yield f"trainer.devices={devices}"
+    if not on_gpus:
+        yield from ("trainer=cpu", "trainer.precision=bf16-mixed")  # it runs, and is for trying the recipe only
+    if plan.micro_batch > 1:
+        yield "data.micro_batch=1"
+    if not plan.gradient_checkpointing:
+        yield "model.backbone.gradient_checkpointing=true"
+    if on_gpus and devices > 1:
+        yield "trainer=zero2"
+    if on_gpus:
+        yield IN_4_BITS
+    if on_gpus and devices > 1:
+        yield "trainer=zero3"
+    if on_gpus:
+        yield from ("trainer=zero2_offload", "trainer=zero3_offload")
+    yield "lora=released"
+
+
+def _fewest(chosen: list[str], found: Estimate, machine: Resources, attempt: Try) -> tuple[list[str], Estimate]:
+    """Leave out what the run fits without."""
+    for option in chosen[:-1]:
+        fewer = [other for other in chosen if other != option]
+        without = _attempted(fewer, attempt)
+        if without is not None and fits(without, machine):
+            chosen, found = fewer, without
+    return chosen, found
+
+
+def _attempted(overrides: Sequence[str], attempt: Try) -> Estimate | None:
+    try:
+        return attempt(overrides)
+    except UserError:
+        return None
+
+
+def fits(estimate: Estimate, machine: Resources) -> bool:
+    """Whether a run fits; that its base is not on this disk, or is another one, is a matter apart."""
+    of_devices = [problem for problem in estimate.problems if not problem.path.startswith(OF_THE_BASE)]
+    return not of_devices and not shortages(estimate, machine)

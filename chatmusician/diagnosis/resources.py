@@ -28,7 +28,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Resources:
     """What a training run can use here."""
 
     processor: str
@@ -42,10 +42,10 @@ class Machine:
     gpus: tuple[Gpu, ...] = ()
 
 
-def look_around(*, gpus: tuple[Gpu, ...] = (), root: Path = ROOT) -> Machine:
+def look_around(*, gpus: tuple[Gpu, ...] = (), root: Path = ROOT) -> Resources:
     """This machine; ``root`` is where ``/proc`` and ``/sys`` are."""
     memory = memory_limit(root)
-    return Machine(
+    return Resources(
         processor=_processor(root),
         cores=usable_cores(root),
         memory_bytes=memory,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chatmusician.diagnosis.machine import look_around, memory_limit, usable_cores
+from chatmusician.diagnosis.resources import look_around, memory_limit, usable_cores
 
 GIB = 1024**3
 

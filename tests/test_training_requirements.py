@@ -5,11 +5,13 @@ import functools
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from chatmusician.config.composition import compose
-from chatmusician.machine import Gpu, Machine
+from chatmusician.machine import Gpu, Machine, machine_without_torch, this_machine
 from chatmusician.requirements import training_problems
 
 H100 = Gpu(name="NVIDIA H100 80GB HBM3", capability=(9, 0))
@@ -26,6 +28,9 @@ def node(gpu: Gpu, count: int = 8, *packages: str) -> Machine:
 
 composed = functools.cache(lambda *choices: compose("train", choices))
 """Composing takes half a second."""
+
+
+QUANTISING = node(H100, 8, "bitsandbytes")
 
 
 def found(overrides: list[str], machine: Machine) -> list[str]:
@@ -113,6 +118,16 @@ SHARES = "is not a multiple of data.micro_batch="
             "trainer.accumulate_grad_batches: is data.global_batch /",
         ),
         (
+            [*NANO, "optim=paper", "trainer=zero3_offload", "trainer.accelerator=cpu", "trainer.devices=1"],
+            LAPTOP,
+            "trainer.strategy: ZeRO-3: Lightning runs it on GPUs only: give trainer=zero3_offload_cpu",
+        ),
+        (
+            [*SFT, "trainer=gpu", "trainer.precision=16-true", "model.backbone.dtype=float16"],
+            node(H100),
+            "trainer.precision=16-true: does not scale the loss",
+        ),
+        (
             [*NANO, "data.seq_len=2048"],
             LAPTOP,
             "data.seq_len=2048: the model reads 1024 tokens at most: give model.back",
@@ -148,6 +163,41 @@ SHARES = "is not a multiple of data.micro_batch="
             "model.backbone.attention=flash_attention_3: NVIDIA A100-SXM4-80GB (compute capability 8.0) is too old",
         ),
         (
+            [*SFT, "model.backbone.load_in_4bit=true"],
+            node(H100),
+            "model.backbone.load_in_4bit=true: bitsandbytes is not installed: pip install 'chatmusician[quantised]'",
+        ),
+        (
+            [*SFT, "model.backbone.load_in_4bit=true", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_4bit=true: and load_in_8bit=true exclude each other",
+        ),
+        (
+            [*SFT, "lora=freeze", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_8bit=true: quantised weights cannot be trained themselves",
+        ),
+        (
+            [*SFT, "trainer=zero3", "model.backbone.load_in_8bit=true"],
+            QUANTISING,
+            "model.backbone.load_in_8bit=true: quantised weights cannot be shared out by ZeRO-3",
+        ),
+        (
+            [*SFT, "trainer=zero3", "model.lora.use_dora=true"],
+            node(H100),
+            "trainer.strategy: ZeRO-3: DoRA needs the norms",
+        ),
+        (
+            [*SFT, "+trainer.strategy.offload_parameters=true"],
+            node(H100),
+            "trainer.strategy: ZeRO-2: only ZeRO-3 offloads parameters: give trainer=zero3_offload",
+        ),
+        (
+            [*SFT, "model.backbone.liger=true"],
+            node(H100),
+            "model.backbone.liger=true: liger-kernel is not installed: pip",
+        ),
+        (
             [*NANO, "model.backbone.attention=flash_attention_2"],
             LAPTOP,
             "model.backbone.attention=flash_attention_2: runs on GPUs only: give model.backbone.attention=sdpa",
@@ -169,8 +219,8 @@ def test_everything_is_told_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("started", "problems"), [(None, 1), (16, 0), (8, 1), (1, 1)])
-def test_two_nodes_have_to_be_started_by_somebody(started: int | None, problems: int) -> None:
+@pytest.mark.parametrize(("started", "problems"), [(1, 1), (16, 0), (8, 1)])
+def test_two_nodes_have_to_be_started_by_somebody(started: int, problems: int) -> None:
     machine = Machine(gpus=(H100,) * 8, torch_has_cuda=True, started_ranks=started)
     assert len(found(["+experiment=pretrain"], machine)) == problems
 
@@ -198,8 +248,22 @@ def test_a_base_that_is_no_model_is_told(tmp_path: Path, files: dict[str, str] |
     assert str(base) in lines[0]
 
 
+def test_a_base_that_is_quantised_already_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 512, "quantization_config": {"bits": 4}}')
+    save_file({"model.norm.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    lines = found(["+experiment=nano_sft", f"model.backbone.path={tmp_path}", "data.seq_len=600"], LAPTOP)
+    assert lines[0].startswith("data.seq_len=600: the model reads 512 tokens at most: give data.seq_len=512")
+    assert "is stored quantised, and adapters are merged into whole weights: give the original" in lines[1]
+    assert len(lines) == 2
+
+
 def test_a_base_of_the_hub_without_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     (line,) = found(["+experiment=nano_sft", "model.backbone.path=someone/no-such-model"], Machine(offline=True))
     assert line.startswith("model.backbone.path=someone/no-such-model: is not in the cache")
     assert "`hf download someone/no-such-model`" in line
+
+
+def test_a_process_without_torch_sees_the_same_machine() -> None:
+    assert machine_without_torch() == this_machine()
