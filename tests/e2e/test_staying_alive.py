@@ -97,7 +97,9 @@ def test_a_loss_that_is_not_finite_ends_every_rank_with_its_rows(
     error = said(place, "infinite", rank).strip().splitlines()[-1]
     assert error.startswith("error: the loss of optimizer step 2 is not finite (rank 0, micro-batch 0, rows ")
     row = error.partition("rows ")[2].partition(")")[0]
-    assert f"prepare inspect=outputs/data/nano_pretrain split=train first_row={row} rows=1; nothing is saved" in error
+    assert (
+        f"prepare inspect=outputs/data/nano_pretrain split=train first_row={row} rows=1; nothing was saved yet" in error
+    )
     assert not (place / "infinite" / LAST).exists()
 
 
