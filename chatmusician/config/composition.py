@@ -143,8 +143,9 @@ def _check_placement(loader: ConfigLoaderImpl, command: str, choices: Sequence[O
     if all(choice.is_add() and choice.key_or_group == GROUP for choice in choices):
         return Checked(sound=tuple(choices), problems=())  # nothing to look up
     own = loader.compute_defaults_list(command, [], RunMode.RUN).overrides.known_choices
-    chosen = [choice for choice in choices if choice.is_add() is not (choice.key_or_group in own)]
-    texts = [str(choice.input_line) for choice in chosen if not choice.is_delete()]  # options bring groups of their own
+    allowed = [choice for choice in choices if not choice.is_delete() and not choice.is_force_add()]
+    fitting = [choice for choice in allowed if choice.is_add() is not (choice.key_or_group in own)]
+    texts = [str(choice.input_line) for choice in fitting]  # options may bring groups of their own
     known = loader.compute_defaults_list(command, texts, RunMode.RUN).overrides.known_choices
     return check_placement(choices, own=own, known=known)
 

@@ -220,7 +220,7 @@ def _forwarding(watch: Watch) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _wait(watch: Watch, wanted: Callable[[], bool]) -> None:
@@ -300,7 +300,9 @@ def _text(rank: Rank, watch: Watch) -> str:
     told, status = rank.told, rank.process.returncode
     if told is not None and told.text:
         same = [other.told is not None and other.told.text == told.text for other in watch.ranks]
-        return told.text + ("" if all(same) else f"{name} of {len(watch.ranks)} failed first\n{_log_line(rank)}")
+        return told.text + (
+            "" if all(same) or rank.log is None else f"{name} of {len(watch.ranks)} failed first\n{_log_line(rank)}"
+        )
     if status < 0 and -status not in watch.signals and not rank.killed:
         cause = signal.Signals(-status).name
         memory = "; if by nobody, memory has run out" if cause == "SIGKILL" else ""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SLURM_SHELLS = ("bash", "interactive")
 """Names of SLURM jobs that are a shell to work in, for Lightning too."""
+_ALL = ("auto", -1, "-1", None)
+"""Values of ``trainer.devices`` that mean all of them."""
 
 
 def world_size(environment: Mapping[str, str] = os.environ) -> int:
@@ -48,10 +50,13 @@ def trainer_processes(cfg: "DictConfig") -> int:
         UserError: the trainer wants several machines, or other devices than there are ranks here.
     """
     trainer = cfg.trainer
-    nodes = int(trainer.get("num_nodes", 1))
-    devices = count_devices(trainer.get("devices", "auto"), str(trainer.get("accelerator", "auto")))
+    nodes, wanted = int(trainer.get("num_nodes", 1)), trainer.get("devices", "auto")
     ranks = world_size()
-    if ranks > 1 or "LOCAL_RANK" in os.environ:
+    is_rank = ranks > 1 or "LOCAL_RANK" in os.environ
+    if is_rank and wanted in _ALL:
+        return 1
+    devices = count_devices(wanted, str(trainer.get("accelerator", "auto")))
+    if is_rank:
         if devices * nodes != ranks:
             raise UserError(
                 f"trainer.devices={devices} and trainer.num_nodes={nodes} are {devices * nodes} processes, but {ranks} "
@@ -81,7 +86,7 @@ def count_devices(devices: Any, accelerator: str) -> int:
         return _all_devices(accelerator) if devices == -1 else max(1, devices)
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return max(1, len(devices))
-    if devices in ("auto", None):
+    if devices in _ALL:
         return _all_devices(accelerator)
     raise UserError(f"trainer.devices={devices}: give a number, a list of numbers, or auto")
 

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision, FSDPPrecision
 
 from chatmusician.errors import UserError
+from chatmusician.modeling.fast_step import take_faster_parts
 from chatmusician.modeling.loss import summed_loss, token_losses
 from chatmusician.modeling.metrics import BitsPerByte, BitsPerByteBySource
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
@@ -93,6 +94,8 @@ class CausalLanguageModel(L.LightningModule):
             self.model = self.lora.attach(model)
             if not is_deepspeed(strategy):
                 keep_trained_in_float32(self.model)
+        if strategy.root_device.type == "cpu":
+            take_faster_parts(self.model)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The micro-batch's share of the loss of its optimizer step."""

@@ -1,4 +1,7 @@
-"""Cross entropy on the trained positions only: where the loss is off, no logits are computed."""
+"""Cross entropy on the trained positions only: where the loss is off, no logits are computed.
+
+On the CPU the head and the loss are one operation, see `chatmusician.modeling.head_loss`.
+"""
 
 from typing import Any
 
@@ -7,6 +10,8 @@ import torch.nn.functional as F
 
 from chatmusician.data.packing import IGNORED
 from chatmusician.modeling.attention import attention_inputs
+from chatmusician.modeling.head_loss import SummedHeadLoss
+from chatmusician.modeling.plain_linear import may_be_read
 
 
 def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -15,8 +20,11 @@ def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     Transformers builds the block-diagonal mask from position ids that restart; no mask of ours is needed. What the
     flash kernels need stands in `chatmusician.modeling.attention`.
     """
+    from chatmusician.modeling.document_attention import attention_arguments
+
     backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
     inputs = attention_inputs(backbone.config._attn_implementation, batch)
+    inputs |= attention_arguments(backbone.model, batch["position_ids"])
     hidden = backbone.model(**inputs, use_cache=False).last_hidden_state
     return hidden.reshape(*batch["input_ids"].shape, -1)
 
@@ -33,5 +41,8 @@ def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     hidden = hidden_states(model, batch)  # [B, T, D]
     trained = batch["targets"] != IGNORED  # [B, T]
     wanted = batch["targets"][trained]  # [N]
-    logits = model.get_output_embeddings()(hidden[trained])  # [N, V]
+    head = model.get_output_embeddings()
+    if may_be_read(head, hidden):
+        return SummedHeadLoss.apply(hidden[trained], head.weight, wanted), wanted.numel()
+    logits = head(hidden[trained])  # [N, V]
     return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted.numel()

@@ -5,7 +5,7 @@ disks is a copy: stopped in the middle, it leaves half a file under the checkpoi
 its place and renamed, without a second copy in memory.
 
 Reading maps the file into memory: of many ranks on a machine, each loads the pages that it takes weights from. torch's
-files carry a CRC-32 of each tensor but are read without a look at it; `flaw` compares them, at XXX GB a second.
+files carry a CRC-32 of each tensor but are read without a look at it; `flaw` compares them.
 """
 
 import os
