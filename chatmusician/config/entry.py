@@ -88,6 +88,7 @@ def _job(body: Body) -> Body:
         validate(cfg)
         for library in ("torch", "gguf"):  # Hydra logs at INFO, where these tell of caches and byte orders
             logging.getLogger(library).setLevel(logging.WARNING)
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT imports it, and it warns of kernels it lacks
         return body(cfg)
 
     return job
