@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --progress-bar off --constraint constraints.txt
 
+# Test processes side by side, a file at a time; each takes up to 2 GB.
+TEST_PROCESSES ?= 2
+
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
@@ -45,7 +48,7 @@ extras: $(VENV)/.installed-dev ## Install what some tests are skipped without: s
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: smoke-7b
 smoke-7b: $(VENV)/.installed-dev ## Two steps of the real recipe at LLaMA2-7B's shapes: 22 GiB of memory, 25 GB of disk, no GPU

@@ -1,6 +1,7 @@
 """A tokenizer of LLaMA's kind, for every package's tests."""
 
 import json
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from chatmusician.data.tokenizers import load_tokenizer
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes side by side share the cores; torch is imported later
 
 
 @pytest.fixture(scope="session")

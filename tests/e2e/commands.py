@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
+    return {"OMP_NUM_THREADS": "2", **os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def run(folder: Path, command: str, *overrides: str, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -1,16 +1,34 @@
 """A small pipeline that has run: what the tests of single commands start from."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import run, small_corpus, write_tunes
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tunes, in which the model was pretrained and fine-tuned by a pipeline of one's own."""
-    folder = tmp_path_factory.mktemp("workplace")
+    """A folder with tunes, in which the model was pretrained and fine-tuned by a pipeline of one's own.
+
+    Made once, and shared by the processes that pytest-xdist deals tests to.
+    """
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = common / "workplace"
+    with FileLock(common / "workplace.lock"):
+        if not (common / "workplace.made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _make_workplace(folder)
+            (common / "workplace.made").touch()
+    return folder
+
+
+def _make_workplace(folder: Path) -> None:
+    folder.mkdir()
     write_tunes(folder / "tunes.abc", count=80)
     recipes = folder / "recipes" / "experiment"
     recipes.mkdir(parents=True)
@@ -39,4 +57,3 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     done = run(folder, "pipeline", "+experiment=small", "--config-dir", "recipes")
     assert "[2/2] sft" in done.stdout
-    return folder
