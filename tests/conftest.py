@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from chatmusician.data.tokenizers import load_tokenizer
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes side by side share the cores; torch is imported later
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, imported later: test processes share the cores
 
 
 @pytest.fixture(scope="session")
