@@ -38,8 +38,16 @@ class Zero(DeepSpeedStrategy):
         return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
 
     def _setup_model_and_optimizer(self, model: Any, optimizer: Any, lr_scheduler: Any = None) -> tuple[Any, Any]:
-        """Remember the parameters of the optimizer, which are no longer in it once ZeRO has it."""
+        """Remember the parameters of the optimizer, which are no longer in it once ZeRO has it.
+
+        ZeRO-3 wants them in one precision. Of a model that was loaded in pieces DeepSpeed casts none: there embeddings
+        that are trained have the trainer's already, and adapters do not.
+        """
         self._groups = [list(group["params"]) for group in optimizer.param_groups]
+        plugin: Any = self.precision_plugin
+        for parameter in (parameter for group in self._groups for parameter in group):
+            if not hasattr(parameter, "ds_id"):
+                parameter.data = parameter.data.to(plugin._desired_dtype)
         return super()._setup_model_and_optimizer(model, optimizer, lr_scheduler)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
