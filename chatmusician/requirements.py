@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from chatmusician.base_checks import base_problems
 from chatmusician.config.problems import ConfigError, Problem
-from chatmusician.config.ranks import trainer_processes, world_size
+from chatmusician.config.ranks import start_problem, trainer_processes, world_size
 from chatmusician.machine import Machine, machine_without_torch, this_machine
 from chatmusician.training_plan import TrainingPlan, read_plan
 
@@ -61,9 +61,10 @@ def training_problems(cfg: "DictConfig", *, machine: Machine | None = None) -> l
     found = [*_device_problems(plan, machine)]
     if not found:  # what the devices can do, once they are there
         found += [*_precision_problems(plan, machine), *_kernel_problems(plan, machine)]
+    start = start_problem(devices=plan.devices, nodes=plan.nodes, started=machine.started_ranks, name=plan.name)
     return [
         *found,
-        *_start_problems(plan, machine),
+        *([] if start is None else [start]),
         *_quantisation_problems(plan, machine),
         *_strategy_problems(plan, machine),
         *_schedule_problems(plan),
@@ -88,7 +89,7 @@ def _device_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
 def _no_gpu(plan: TrainingPlan, machine: Machine) -> str:
     if machine.has_nvidia_driver and not machine.torch_has_cuda:
         why = f"this machine has a GPU, but torch {machine.torch} is a build without CUDA"
-        remedy = "install the build for CUDA (pip install torch --index-url https://download.pytorch.org/whl/cu128)"
+        remedy = "install the build for CUDA (pytorch.org/get-started)"
     else:
         why = f"torch {machine.torch} sees no GPU on this machine"
         remedy = f"run it on a machine with {_counted(plan.devices, 'GPU')}"
@@ -162,23 +163,6 @@ def _kernel_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
             yield Problem(path="model.backbone.liger=true", message=message)
         if not plan.on_gpu:
             yield Problem(path="model.backbone.liger=true", message="its kernels run on GPUs only: give false")
-
-
-def _start_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
-    started = machine.started_ranks
-    if plan.nodes > 1 and started == 1:
-        yield Problem(
-            path=f"trainer.num_nodes={plan.nodes}",
-            message=f"nothing has started this on {plan.nodes} nodes: run it on each with torchrun "
-            f"--nnodes {plan.nodes} --nproc-per-node {plan.devices} --rdzv-backend c10d --rdzv-endpoint HOST:29500 "
-            "-m chatmusician.train ..., or with srun; on this machine alone give trainer.num_nodes=1",
-        )
-    elif started not in (1, plan.ranks):
-        yield Problem(
-            path=f"trainer.devices={plan.devices}",
-            message=f"with trainer.num_nodes={plan.nodes} that is {plan.ranks} ranks, and torchrun or srun started "
-            f"{started}: make them the same",
-        )
 
 
 def _quantisation_problems(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:

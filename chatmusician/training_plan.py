@@ -6,6 +6,8 @@ The config may have been changed by hand in any way that its validation lets pas
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chatmusician.config.ranks import count_devices
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -16,6 +18,8 @@ GPU_NAMES = ("gpu", "cuda")
 class TrainingPlan:
     """The values of a config that have to fit each other and the machine."""
 
+    name: str
+    """Of the run."""
     accelerator: str
     on_gpu: bool
     devices: int
@@ -88,9 +92,10 @@ def read_plan(cfg: "DictConfig", *, gpus: int) -> TrainingPlan:
     target, stage = _strategy(value("trainer.strategy", "auto"))
     adapter = str(value("model.lora._target_", ""))
     return TrainingPlan(
+        name=str(value("name", "train")),
         accelerator=accelerator,
         on_gpu=on_gpu,
-        devices=_devices(value("trainer.devices", 1), there=gpus if on_gpu else 1),
+        devices=count_devices(value("trainer.devices", 1), lambda: max(1, gpus) if on_gpu else 1),
         nodes=int(value("trainer.num_nodes", 1)),
         precision=_precision(value("trainer.precision", "32-true")),
         strategy=target,
@@ -134,18 +139,6 @@ def _strategy(node: Any) -> tuple[str, int | None]:
 
 def _of_node(node: Any, key: str) -> Any:
     return None if node is None or isinstance(node, str) else node.get(key)
-
-
-def _devices(value: Any, *, there: int) -> int:
-    """How many devices ``trainer.devices`` means: a number, a list of them, "auto" or -1 for all that are ``there``."""
-    if isinstance(value, int) and value >= 0:
-        return value
-    if str(value) in ("auto", "-1"):
-        return max(1, there)
-    if isinstance(value, str):
-        parts = [part for part in value.split(",") if part.strip()]
-        return len(parts) if "," in value else int(value)
-    return len(value)
 
 
 def _precision(value: Any) -> str:

@@ -105,7 +105,7 @@ SHARES = "is not a multiple of data.micro_batch="
         (
             ["+experiment=pretrain"],
             node(H100),
-            "trainer.num_nodes=2: nothing has started this on 2 nodes: run it on each",
+            "trainer.num_nodes=2: one command starts the processes of one machine. Type on each of them: torchrun",
         ),
         (
             ["corpus=folk"],

@@ -9,9 +9,10 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chatmusician.config.problems import Problem
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,27 +56,46 @@ def trainer_processes(cfg: "DictConfig") -> int:
     is_rank = ranks > 1 or "LOCAL_RANK" in os.environ
     if is_rank and wanted in _ALL:
         return 1
-    devices = count_devices(wanted, str(trainer.get("accelerator", "auto")))
-    if is_rank:
-        if devices * nodes != ranks:
-            raise UserError(
-                f"trainer.devices={devices} and trainer.num_nodes={nodes} are {devices * nodes} processes, but {ranks} "
-                "were started: make them equal"
-            )
-        return 1
-    if nodes > 1:
-        overrides = shlex.join(_overrides())
-        raise UserError(
-            f"trainer.num_nodes={nodes}: one command starts the processes of one machine. Type on each of them: "
-            f"torchrun --nnodes {nodes} --nproc-per-node {devices} --rdzv-backend c10d --rdzv-id {cfg.name} "
-            f"--rdzv-endpoint FIRST_MACHINE:29400 -m chatmusician.train {overrides}; or on SLURM: srun --nodes {nodes} "
-            f"--ntasks-per-node {devices} python -m chatmusician.train {overrides}"
-        )
-    return devices
+    accelerator = str(trainer.get("accelerator", "auto"))
+    devices = count_devices(wanted, lambda: _all_devices(accelerator))
+    problem = start_problem(devices=devices, nodes=nodes, started=ranks, name=str(cfg.name), is_rank=is_rank)
+    if problem is not None:
+        raise UserError(str(problem))
+    return 1 if is_rank else devices
 
 
-def count_devices(devices: Any, accelerator: str) -> int:
-    """What Lightning makes of ``trainer.devices``: a number, a list of them ("0,2" too), or "auto" and -1 for all."""
+def start_problem(*, devices: int, nodes: int, started: int, name: str, is_rank: bool | None = None) -> Problem | None:
+    """What is wrong with how a job of ``devices`` ranks on each of ``nodes`` machines was started; None for nothing.
+
+    Args:
+        devices: ranks on a machine.
+        nodes: machines.
+        started: ranks that torchrun or srun has started; 1 where neither has.
+        name: of the run.
+        is_rank: whether this process is one of them; by default it is where there are several.
+    """
+    if is_rank or (is_rank is None and started > 1):
+        if devices * nodes == started:
+            return None
+        message = f"with trainer.num_nodes={nodes} that is {devices * nodes} processes, but {started} were started"
+        return Problem(path=f"trainer.devices={devices}", message=f"{message}: make them equal")
+    if nodes == 1:
+        return None
+    overrides = shlex.join(_overrides())
+    return Problem(
+        path=f"trainer.num_nodes={nodes}",
+        message="one command starts the processes of one machine. Type on each of them: "
+        f"torchrun --nnodes {nodes} --nproc-per-node {devices} --rdzv-backend c10d --rdzv-id {name} "
+        f"--rdzv-endpoint FIRST_MACHINE:29400 -m chatmusician.train {overrides}; or on SLURM: srun --nodes {nodes} "
+        f"--ntasks-per-node {devices} python -m chatmusician.train {overrides}",
+    )
+
+
+def count_devices(devices: Any, all_devices: Callable[[], int]) -> int:
+    """What Lightning makes of ``trainer.devices``: a number, a list of them ("0,2" too), or "auto" and -1 for all.
+
+    ``all_devices`` is asked where all are wanted.
+    """
     if isinstance(devices, str):
         text = devices.strip()
         if "," in text:
@@ -83,11 +103,11 @@ def count_devices(devices: Any, accelerator: str) -> int:
         elif text != "auto":
             devices = int(text) if text.lstrip("-").isdigit() else text
     if isinstance(devices, int):
-        return _all_devices(accelerator) if devices == -1 else max(1, devices)
+        return all_devices() if devices == -1 else max(1, devices)
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return max(1, len(devices))
     if devices in _ALL:
-        return _all_devices(accelerator)
+        return all_devices()
     raise UserError(f"trainer.devices={devices}: give a number, a list of numbers, or auto")
 
 

@@ -141,7 +141,7 @@ def graphics(probes: Probes) -> Iterator[Finding]:
 def _no_gpu(*, cuda: str | None) -> Finding:
     if cuda is None:
         found = "none: this torch is built without CUDA"
-        remedy = "for NVIDIA GPUs: pip install torch --index-url https://download.pytorch.org/whl/cu130"
+        remedy = "for NVIDIA GPUs: install the build for CUDA (pytorch.org/get-started)"
     else:
         found = f"none: torch is built for CUDA {cuda} and finds no GPU"
         remedy = "see nvidia-smi, CUDA_VISIBLE_DEVICES, and in a container --gpus all"
