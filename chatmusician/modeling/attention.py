@@ -23,11 +23,20 @@ def takes_bounds(implementation: str) -> bool:
     return implementation.startswith("flash_attention")
 
 
+def document_starts(position_ids: torch.Tensor) -> torch.Tensor:
+    """Where documents begin in rows [B, T] laid end to end, padding as documents too: numbers of tokens, ascending.
+
+    A document starts with a row, and where a position is not the one after that of the token before.
+    """
+    starts = torch.ones_like(position_ids, dtype=torch.bool)
+    starts[:, 1:] = position_ids[:, 1:] != position_ids[:, :-1] + 1
+    return starts.flatten().nonzero().flatten()
+
+
 def document_bounds(position_ids: torch.Tensor) -> dict[str, Any]:
     """What a flash kernel takes for packed rows, from position ids [B, T] that restart with each document."""
-    flat = position_ids.reshape(-1)  # [B T]
-    starts = (flat == 0).nonzero().reshape(-1)
-    bounds = torch.cat([starts, starts.new_tensor([flat.numel()])]).to(torch.int32)  # [documents + 1]
+    starts = document_starts(position_ids)
+    bounds = torch.cat([starts, starts.new_tensor([position_ids.numel()])]).to(torch.int32)  # [documents + 1]
     longest = int(bounds.diff().max())
     return {
         "cu_seq_lens_q": bounds,

@@ -21,15 +21,12 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from transformers.models.llama.modeling_llama import LlamaAttention
 
+from chatmusician.modeling.attention import document_starts
+
 
 def document_lengths(position_ids: torch.Tensor) -> list[int]:
-    """The lengths in tokens of the documents of all rows [B, T], one row after the other, padding as documents too.
-
-    A document starts with a row, and where a position is not the one after that of the token before.
-    """
-    starts = torch.ones_like(position_ids, dtype=torch.bool)
-    starts[:, 1:] = position_ids[:, 1:] != position_ids[:, :-1] + 1
-    firsts = starts.flatten().nonzero().flatten().tolist()
+    """The lengths in tokens of the documents of all rows [B, T], one row after the other, padding as documents too."""
+    firsts = document_starts(position_ids).tolist()
     return [after - first for first, after in zip(firsts, [*firsts[1:], position_ids.numel()], strict=True)]
 
 
