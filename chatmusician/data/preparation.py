@@ -11,7 +11,6 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chatmusician.data.documents import Document
-from chatmusician.data.engines import Engine, find_engine
+from chatmusician.data.engines import Engine, WorkerKilled, find_engine
 from chatmusician.data.prepared_settings import differing_settings, in_words, settings_as_kept
 from chatmusician.data.quarantine import Quarantine
 from chatmusician.data.shards import (
@@ -122,7 +121,7 @@ def prepare(
         raise UserError(
             f"{place}: cannot be written ({error.strerror or error}); choose another data.directory"
         ) from error
-    except BrokenProcessPool as error:
+    except WorkerKilled as error:
         raise UserError(
             f"{directory}: one of data.prepare_workers={workers} processes was killed, perhaps for its memory; "
             "use fewer, or smaller units (data.window, corpus.unit_bytes)"

@@ -16,7 +16,6 @@ import pickle
 import signal
 import socket
 import threading
-import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from chatmusician.data.answers import answer_of, result_in
 from chatmusician.data.code_version import code_version, modules_of
 from chatmusician.errors import UserError, first_line
 
@@ -167,7 +167,7 @@ class _Chunk:
 
         for bundle in self._bundles:
             for block in ray.get(list(bundle.block_refs)):
-                yield from map(_result, block.to_pylist())
+                yield from (result_in(row["answer"]) for row in block.to_pylist())
 
     def close(self) -> None:
         """End the work that is not done. Threads that outlive the connection to Ray would end this process."""
@@ -221,28 +221,4 @@ _loaded: tuple[Any, Callable[[Any], Any]] | None = None
 
 def _do(row: dict[str, Any], *, task: _StoredTask) -> dict[str, Any]:
     """In a worker: do one item. What it raises is an answer too, which Ray does not wrap, log or try again."""
-    try:
-        return {"answer": pickle.dumps(task.load()(pickle.loads(row["item"]))), "failed": False}
-    except Exception as error:  # noqa: BLE001 -- raised again where the results are read
-        return {"answer": _pickled(error), "failed": True}
-
-
-def _pickled(error: Exception) -> bytes:
-    """An error with the place where it was raised; a RuntimeError in place of one that cannot be copied."""
-    place = traceback.format_exc()
-    try:
-        error.add_note(place)
-        pickle.loads(content := pickle.dumps(error))
-    except Exception:  # noqa: BLE001 -- whatever a class of errors does when it is copied
-        substitute = RuntimeError(f"{type(error).__name__}: {error}")
-        substitute.add_note(place)
-        return pickle.dumps(substitute)
-    return content
-
-
-def _result(answer: dict[str, Any]) -> Any:
-    """What an item gave: returned, or raised."""
-    content = pickle.loads(answer["answer"])
-    if answer["failed"]:
-        raise content
-    return content
+    return {"answer": answer_of(lambda item: task.load()(pickle.loads(item)), row["item"])}

@@ -5,16 +5,18 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_tasks import ERRORS, fail_at_five
 from tiny_corpus import Texts
 
-from chatmusician.data.engines import LocalProcesses, find_engine
+from chatmusician.data.engines import LocalProcesses, WorkerKilled, find_engine
 from chatmusician.data.preparation import PackingSettings, prepare
 from chatmusician.data.tokenizers import TrainedTokenizer
 from chatmusician.errors import UserError
@@ -56,8 +58,8 @@ def test_results_are_in_the_order_of_the_items(workers: int) -> None:
 def test_a_task_lives_as_long_as_its_worker() -> None:
     """So what it remembers serves all its items: the how many-th each is counts up in each process."""
     times = defaultdict(list)
-    for _, process, time in LocalProcesses(workers=2)(Counted(), range(200)):
-        times[process].append(time)
+    for _, process, how_many in LocalProcesses(workers=2)(Counted(), range(200)):
+        times[process].append(how_many)
     assert all(sorted(these) == list(range(1, len(these) + 1)) for these in times.values())
 
 
@@ -144,9 +146,67 @@ def test_results_that_are_not_waited_for_end_the_workers() -> None:
 
 def test_a_worker_that_is_killed_is_not_waited_for() -> None:
     """Until a worker has begun, this process does the items."""
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(WorkerKilled):
         for _ in range(100):
             list(LocalProcesses(workers=2)(kill_a_worker, [5] * 50))
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_while_others_start_is_told_as_such() -> None:
+    """The first to be there is killed a little later each time: before it runs, in its start, and at work."""
+    for milliseconds in (0, 0, 1, 2, 5, 10, 20, 50, 100, 200):
+        killed: list[int] = []
+
+        def kill(after: float = milliseconds / 1000, killed: list[int] = killed) -> None:
+            while not (workers := multiprocessing.active_children()):
+                pass
+            time.sleep(after)
+            workers[0].kill()
+            killed.extend(worker.pid or 0 for worker in workers[:1])
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(WorkerKilled) as told:
+            for _ in LocalProcesses(workers=6)(Wide(), range(10**9)):
+                pass
+        killer.join()
+        assert str(told.value) == f"the process {killed[0]} was killed"
+        assert not multiprocessing.active_children()
+
+
+class Long:
+    """A task whose answers are as long as its items, and one byte more."""
+
+    def __call__(self, item: bytes) -> bytes:
+        return item + b"!"
+
+
+def test_items_and_answers_wider_than_a_pipe_pass_both_ways() -> None:
+    items = [bytes([number]) * (1 << 18) for number in range(40)]
+    assert list(LocalProcesses(workers=3)(Long(), items)) == [item + b"!" for item in items]
+    results = LocalProcesses(workers=3)(Long(), items)
+    assert next(results) == items[0] + b"!"
+    results.close()  # type: ignore[attr-defined]  # it is a generator; answers that nobody reads stand in the pipes
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("kind", list(ERRORS))
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_a_task_raises_arrives_as_it_is(workers: int, kind: str) -> None:
+    kept = type(ERRORS[kind]) if kind != "not copied" else RuntimeError
+    with pytest.raises(kept) as failure:
+        list(LocalProcesses(workers=workers)(fail_at_five, [(number, kind) for number in range(100)]))
+    assert str(failure.value) == (str(ERRORS[kind]) if kept is not RuntimeError else "NotCopied: the unit: too long")
+    assert "in fail_at_five" in "".join(failure.value.__notes__)
+
+
+def give_what_cannot_be_sent(item: int) -> Any:
+    return threading.Lock() if item == 5 else item
+
+
+def test_a_result_that_cannot_be_sent_is_an_error() -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        list(LocalProcesses(workers=2)(give_what_cannot_be_sent, range(10)))
     assert not multiprocessing.active_children()
 
 
