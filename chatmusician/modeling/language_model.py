@@ -133,8 +133,8 @@ class CausalLanguageModel(L.LightningModule):
         self.log(name, metric, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
 
     def _log_sources(self, metric: BitsPerByteBySource, name: str) -> None:
-        for source, bits in metric.compute().items():  # of all ranks, so that each logs the same keys
-            self.log(f"{name}/{source}", bits)
+        for source, bits in metric.compute().items():  # of all ranks, so that each logs the same
+            self.log(f"{name}/{source}", bits, sync_dist=True)
         metric.reset()
 
     def total_steps(self) -> int:

@@ -72,10 +72,10 @@ def main() -> int:
     return 0
 
 
-def recipe(folder: Path, *, steps: int, rows: int, seq_len: int) -> list[str]:
+def recipe(folder: Path, *, steps: int, rows: int, seq_len: int, trainer: str = "cpu") -> list[str]:
     """The command: the recipe as it is, but for where weights and rows are, and how many."""
     return [
-        *(sys.executable, "-m", "chatmusician.train", "+experiment=sft_78k", "trainer=cpu", "logger=csv"),
+        *(sys.executable, "-m", "chatmusician.train", "+experiment=sft_78k", f"trainer={trainer}", "logger=csv"),
         f"model.backbone.path={folder / 'base'}",
         "trainer.precision=bf16-mixed",
         f"trainer.max_steps={steps}",
@@ -219,7 +219,8 @@ def write_base(folder: Path, shapes: dict[str, int]) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(1234)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = torch.Generator(device).manual_seed(1234)
     places: dict[str, str] = {}
     total = 0
     for number, shard in enumerate(shards(shapes), start=1):
@@ -241,7 +242,9 @@ def random_weight(shape: tuple[int, ...], generator: Any) -> Any:
 
     if len(shape) == 1:
         return torch.ones(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.02, generator=generator)
+    return (
+        torch.empty(shape, dtype=torch.bfloat16, device=generator.device).normal_(std=0.02, generator=generator).cpu()
+    )
 
 
 def shards(shapes: dict[str, int]) -> Iterator[dict[str, tuple[int, ...]]]:
