@@ -12,6 +12,7 @@ import torch
 
 from chatmusician.data.packing import IGNORED
 from chatmusician.modeling.flops import MatrixWeights, matrix_product_peak, matrix_weights, training_flops
+from chatmusician.modeling.partitioning import product_dtype
 
 if TYPE_CHECKING:
     from chatmusician.data.micro_batches import Waiting
@@ -111,9 +112,3 @@ class Throughput(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002 -- Lightning's signature
         """Stop the clock."""
         self.seconds = time.perf_counter() - self._started
-
-
-def product_dtype(precision: str) -> torch.dtype:
-    """What matrices are multiplied in under one of Lightning's precisions, such as ``bf16-mixed``."""
-    kinds = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64, "transformer": torch.bfloat16}
-    return kinds.get(precision.partition("-")[0], torch.float32)

@@ -16,11 +16,15 @@ import torch
 
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 """Implementations that keep documents apart; flash and flex are for GPUs."""
+VARLEN = "varlen"
+"""PyTorch's own flash kernel, taken in place of sdpa where it can be: `chatmusician.modeling.varlen_attention`."""
+NO_MASK = torch.empty(0, 0, 0, 0)
+"""Transformers makes a mask of restarting positions unless it is given one of four dimensions."""
 
 
 def takes_bounds(implementation: str) -> bool:
-    """Whether an implementation is a flash kernel."""
-    return implementation.startswith("flash_attention")
+    """Whether an implementation is a flash kernel, of its package or PyTorch's."""
+    return implementation == VARLEN or implementation.startswith("flash_attention")
 
 
 def document_starts(position_ids: torch.Tensor) -> torch.Tensor:
@@ -55,4 +59,5 @@ def attention_inputs(implementation: str, batch: dict[str, torch.Tensor]) -> dic
         "input_ids": ids.reshape(1, -1),
         "position_ids": positions.reshape(1, -1),
         **document_bounds(positions),
+        **({"attention_mask": NO_MASK} if implementation == VARLEN else {}),
     }

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from chatmusician.modeling.attention import document_starts
+from chatmusician.modeling.attention import NO_MASK, document_starts
 
 
 def document_lengths(position_ids: torch.Tensor) -> list[int]:
@@ -93,10 +93,7 @@ class DocumentAttention(LlamaAttention):
 
 
 def attention_arguments(backbone: Any, position_ids: torch.Tensor) -> dict[str, Any]:
-    """What a Llama without head is called with, besides tokens and positions, for attention by document.
-
-    Transformers makes a mask of restarting positions unless it is given one of four dimensions; this one is empty.
-    """
+    """What a Llama without head is called with, besides tokens and positions, for attention by document."""
     if not isinstance(getattr(backbone.layers[0], "self_attn", None), DocumentAttention):
         return {}
-    return {"documents": document_lengths(position_ids), "attention_mask": position_ids.new_empty(0, 0, 0, 0)}
+    return {"documents": document_lengths(position_ids), "attention_mask": NO_MASK}

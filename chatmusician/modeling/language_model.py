@@ -19,7 +19,7 @@ from chatmusician.modeling.fast_step import take_faster_parts
 from chatmusician.modeling.loss import summed_loss, token_losses
 from chatmusician.modeling.metrics import BitsPerByte, BitsPerByteBySource
 from chatmusician.modeling.optimizers import OptimizerSettings, Schedule, trained_parameters
-from chatmusician.modeling.partitioning import is_deepspeed, keep_trained_in_float32, loading_for
+from chatmusician.modeling.partitioning import is_deepspeed, keep_trained_in_float32, loading_for, product_dtype
 from chatmusician.modeling.resuming import micro_batch_seed, realign
 
 if TYPE_CHECKING:
@@ -56,12 +56,22 @@ class CausalLanguageModel(L.LightningModule):
         optimizer: which optimizer, over whatever is trained.
         schedule: the learning rate over the optimizer steps.
         lora: what is trained: all weights, or an adapter.
+        faster_parts: put in those of `chatmusician.modeling.fast_step`.
     """
 
     strict_loading = False  # checkpoints hold the trained weights only; on_load_checkpoint checks their names
 
-    def __init__(self, *, backbone: Backbone, lora: Adapter, optimizer: OptimizerSettings, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        lora: Adapter,
+        optimizer: OptimizerSettings,
+        schedule: Schedule,
+        faster_parts: bool = True,
+    ) -> None:
         super().__init__()
+        self.faster_parts = faster_parts
         self.backbone = backbone
         self.optimizer_settings = optimizer
         self.schedule = schedule
@@ -94,8 +104,11 @@ class CausalLanguageModel(L.LightningModule):
             self.model = self.lora.attach(model)
             if not is_deepspeed(strategy):
                 keep_trained_in_float32(self.model)
-        if strategy.root_device.type == "cpu":
-            take_faster_parts(self.model)
+        if self.faster_parts:
+            dtype = product_dtype(str(self.trainer.precision))
+            take_faster_parts(self.model, device=strategy.root_device, dtype=dtype)
+        for metric in (self.validation_bits, self.validation_sources, self.test_bits, self.test_sources):
+            metric.to(strategy.root_device)  # ZeRO-3 moves nothing
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The micro-batch's share of the loss of its optimizer step."""

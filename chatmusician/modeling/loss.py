@@ -42,7 +42,7 @@ def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     trained = batch["targets"] != IGNORED  # [B, T]
     wanted = batch["targets"][trained]  # [N]
     head = model.get_output_embeddings()
-    if may_be_read(head, hidden):
+    if hidden.device.type == "cpu" and may_be_read(head, hidden):
         return SummedHeadLoss.apply(hidden[trained], head.weight, wanted), wanted.numel()
     logits = head(hidden[trained])  # [N, V]
     return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted.numel()

@@ -48,3 +48,9 @@ def keep_trained_in_float32(model: torch.nn.Module) -> None:
     for _, parameter in trained_parameters(model):
         if parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
+
+
+def product_dtype(precision: str) -> torch.dtype:
+    """What matrices are multiplied in under one of Lightning's precisions, such as ``bf16-mixed``."""
+    kinds = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64, "transformer": torch.bfloat16}
+    return kinds.get(precision.partition("-")[0], torch.float32)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Way:
     overrides: tuple[str, ...] = ()
     package: str = ""
     loose: bool = False
-    """Losses are not those of float32: the base is quantised."""
+    """Losses are not those of float32."""
 
 
 CHECKS = {
@@ -55,7 +55,8 @@ CHECKS = {
     "flash3": Way(overrides=("model.backbone.attention=flash_attention_3",), package="flash_attn_interface"),
     "liger": Way(overrides=("model.backbone.liger=true",), package="liger_kernel"),
     "no_checkpointing": Way(overrides=("model.backbone.gradient_checkpointing=false",)),
-    "two_rows": Way(overrides=("data.micro_batch=2",)),
+    "two_rows": Way(overrides=("data.micro_batch=2",), loose=True),  # the loss that is logged is of other rows
+    "slower_parts": Way(overrides=("model.faster_parts=false",)),
     "dora": Way(overrides=("model.lora.use_dora=true",), loose=True),
     "ddp": Way(trainer="ddp"),
     "zero2": Way(trainer="zero2"),
@@ -64,13 +65,22 @@ CHECKS = {
     "zero3_offload": Way(trainer="zero3_offload"),
     "qlora": Way(overrides=("model.backbone.load_in_4bit=true",), package="bitsandbytes", loose=True),
 }
+DETERMINISTIC = "+trainer.deterministic=true"
+RESUMED = {
+    "resumed": Way(),
+    "resumed_deterministic": Way(overrides=(DETERMINISTIC,)),
+    "resumed_slower_parts": Way(overrides=("model.faster_parts=false",)),
+    "resumed_zero2": Way(trainer="zero2", overrides=(DETERMINISTIC,)),
+}
 SPEEDS = {
     "as_it_is": Way(),
+    "slower_parts": Way(overrides=("model.faster_parts=false",)),
     "liger": Way(overrides=("model.backbone.liger=true",), package="liger_kernel"),
     "zero2": Way(trainer="zero2"),
-    "released": Way(overrides=("lora=released",)),
     "no_checkpointing": Way(overrides=("model.backbone.gradient_checkpointing=false",)),
-    "two_rows": Way(overrides=("data.micro_batch=2",)),
+    "four_rows": Way(overrides=("data.micro_batch=4",)),
+    "four_rows_liger": Way(overrides=("data.micro_batch=4", "model.backbone.liger=true"), package="liger_kernel"),
+    "four_rows_slower_parts": Way(overrides=("data.micro_batch=4", "model.faster_parts=false")),
 }
 
 
@@ -95,7 +105,7 @@ def main() -> int:
         if "checks" in parts:
             failed |= show("checks", bench.checks(only, at_once=arguments.at_once))
         if "resume" in parts:
-            failed |= show("resume", {"gpu": bench.resume("gpu"), "zero2": bench.resume("zero2")})
+            failed |= show("resume", bench.resumes(only, at_once=arguments.at_once))
     if "speed" in parts:
         folder = Path(arguments.folder) / "7b"
         bench = Bench(folder, SHAPES["7b"], on=arguments.on, devices=arguments.devices, seq_len=2048, rows=4)
@@ -126,6 +136,8 @@ class Bench:
         ways = chosen(CHECKS, only)
         first = next(iter(ways))
         results = {first: self.run(first, ways[first], steps=STEPS)}
+        if "error" in results[first]:  # nothing works
+            return results
         with ThreadPoolExecutor(at_once) as pool:
             rest = [name for name in ways if name != first]
             results |= zip(rest, pool.map(lambda name: self.run(name, ways[name], steps=STEPS), rest), strict=True)
@@ -136,23 +148,33 @@ class Bench:
                 result["loss_difference"] = float(f"{max(abs(loss / other - 1) for loss, other in pairs):.1e}")
         return results
 
-    def resume(self, trainer: str) -> dict[str, Any]:
+    def resumes(self, only: list[str] | None, *, at_once: int) -> dict[str, Any]:
+        """What `resume` says of each of `RESUMED`."""
+        ways = chosen(RESUMED, only)
+        self.make()
+        with ThreadPoolExecutor(at_once) as pool:
+            return dict(zip(ways, pool.map(self.resume, ways), strict=True))
+
+    def resume(self, name: str) -> dict[str, Any]:
         """Whether a run that stops twice ends in the weights and moments of one that does not."""
-        constant = ("model.schedule.warmup=0", "model.schedule.final=1")  # whatever the steps of the run are
-        whole = self.run(f"whole_{trainer}", Way(trainer=trainer, overrides=constant), steps=6, dropout=True)
-        name = f"stopped_{trainer}"
+        way = RESUMED[name]
+        constant = (*way.overrides, "model.schedule.warmup=0", "model.schedule.final=1")  # whatever the run's steps are
+        whole = self.run(f"{name}_whole", Way(trainer=way.trainer, overrides=constant), steps=6, dropout=True)
         for steps in (2, 4, 6):
-            way = Way(trainer=trainer, overrides=(*constant, *(() if steps == 2 else ("resume=auto",))))
-            stopped = self.run(name, way, steps=steps, dropout=True, fresh=steps == 2)
+            stopped_way = Way(trainer=way.trainer, overrides=(*constant, *(() if steps == 2 else ("resume=auto",))))
+            stopped = self.run(f"{name}_stopped", stopped_way, steps=steps, dropout=True, fresh=steps == 2)
             if "error" in stopped or "error" in whole:
                 return {"error": stopped.get("error") or whole.get("error")}
-        return differences(
-            *(self.folder / "runs" / of / "checkpoints" / "last.ckpt" for of in (f"whole_{trainer}", name))
-        )
+        runs = self.folder / "runs"
+        return differences(*(runs / f"{name}_{of}" / "checkpoints" / "last.ckpt" for of in ("whole", "stopped")))
 
     def speeds(self, only: list[str] | None, *, steps: int) -> dict[str, Any]:
         """Tokens a second and share of the device's peak, of each way."""
-        return {name: self.run(name, way, steps=steps, dropout=True) for name, way in chosen(SPEEDS, only).items()}
+        nothing_kept = ("callbacks.checkpoint=null", "callbacks.preemption=null", "+trainer.enable_checkpointing=false")
+        ways = {
+            name: replace(way, overrides=(*way.overrides, *nothing_kept)) for name, way in chosen(SPEEDS, only).items()
+        }
+        return {name: self.run(name, way, steps=steps, dropout=True) for name, way in ways.items()}
 
     def run(self, name: str, way: Way, *, steps: int, dropout: bool = False, fresh: bool = True) -> dict[str, Any]:
         """Train; what the run says of itself, or the last line of its error."""

@@ -4,12 +4,11 @@ from typing import Any
 
 import lightning as L
 import pytest
-import torch
 from modeling.tiny_run import fit, make_data, make_module, write_corpus
 
 from chatmusician.callbacks.memory import Memory
 from chatmusician.callbacks.optimisation import Optimisation
-from chatmusician.callbacks.throughput import Throughput, product_dtype
+from chatmusician.callbacks.throughput import Throughput
 
 
 class SeesGradients(L.Callback):
@@ -47,17 +46,3 @@ def test_the_norm_is_that_before_clipping_of_all_micro_batches(tmp_path: Path, c
     assert 0 < metrics["throughput/mfu"].item() < 1
     assert 0 < metrics["throughput/data_wait"].item() < 1
     assert 0.05 < metrics["memory/process"].item() < 24
-
-
-@pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [
-        ("32-true", torch.float32),
-        ("bf16-mixed", torch.bfloat16),
-        ("16-true", torch.float16),
-        ("64-true", torch.float64),
-        ("transformer-engine", torch.bfloat16),
-    ],
-)
-def test_products_are_of_the_precision_of_training(precision: str, dtype: torch.dtype) -> None:
-    assert product_dtype(precision) == dtype

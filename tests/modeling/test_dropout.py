@@ -1,12 +1,20 @@
 import pytest
 import torch
 
-from chatmusician.modeling.dropout import dropped_levels, kept
+from chatmusician.modeling.dropout import exact, kept, only
 
 
 @pytest.mark.parametrize(("p", "levels"), [(0.1, 6554), (0.5, 32768), (0.25, 16384), (0.0, 0), (1e-6, 0)])
 def test_the_probability_in_levels_of_65536(p: float, levels: int) -> None:
-    assert dropped_levels(p) == levels
+    assert exact(p) == levels / 65536
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool])
+def test_what_is_not_kept_is_zero(dtype: torch.dtype) -> None:
+    values = torch.tensor([1.5, -2.0, 3.0])
+    assert only(values, torch.tensor([1, 0, 1], dtype=dtype)).tolist() == [1.5, 0, 3]
+    assert only(values, None) is values
+    assert values.tolist() == [1.5, -2, 3]
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

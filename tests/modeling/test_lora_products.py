@@ -21,7 +21,7 @@ def adapted(*, fused: bool, bias: bool = False, dtype: torch.dtype = torch.float
         if "lora_B" in name:
             nn.init.normal_(value)
     if fused:
-        take_faster_parts(model)
+        take_faster_parts(model, device=torch.device("cpu"), dtype=torch.float32)
     layer: Any = model.base_model.model[0]  # type: ignore[union-attr,index]
     return layer
 
