@@ -19,7 +19,7 @@ from peft.tuners.lora.layer import Linear as PeftLinear
 from torch.autograd.function import once_differentiable
 
 from chatmusician.modeling.dropout import exact, kept, only
-from chatmusician.modeling.plain_linear import computed_in, may_be_read
+from chatmusician.modeling.plain_linear import products_of, weight_to_read
 
 
 class LoraProduct(torch.autograd.Function):
@@ -64,27 +64,25 @@ class FusedLora(PeftLinear):
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """[..., in] to [..., out]."""
-        if args or kwargs or not self._is_plain(x):
+        products = products_of(x)
+        adapter = self._only_adapter()
+        if args or kwargs or products is None or adapter is None:
             return super().forward(x, *args, **kwargs)
-        (adapter,) = self.active_adapters
-        a, b = self.lora_A[adapter].weight, self.lora_B[adapter].weight
-        tokens = x.reshape(-1, x.shape[-1]).to(computed_in(x))
+        layers = (self.base_layer, self.lora_A[adapter], self.lora_B[adapter])
+        weight, a, b = (weight_to_read(layer, x, products) for layer in layers)
+        if weight is None or a is None or b is None or weight.requires_grad:
+            return super().forward(x)
+        tokens = x.reshape(-1, x.shape[-1]).to(products.dtype)
         dropout = self.lora_dropout[adapter]
-        p = dropout.p if isinstance(dropout, torch.nn.Dropout) and self.training else 0.0
-        scaling = self.scaling[adapter]
-        keep = None
-        if exact(p):
-            keep = kept(tuple(tokens.shape), p=p, device=tokens.device)
-            scaling /= 1 - exact(p)
-        product = LoraProduct.apply(tokens, self.base_layer.weight, a, b, keep, scaling)
+        p = exact(dropout.p) if self.training and isinstance(dropout, torch.nn.Dropout) else 0.0
+        keep = kept(tuple(tokens.shape), p=p, device=tokens.device) if p else None
+        product = LoraProduct.apply(tokens, weight, a, b, keep, self.scaling[adapter] / (1 - p))
         return product.view(*x.shape[:-1], -1)
 
-    def _is_plain(self, x: torch.Tensor) -> bool:
-        """Whether this is one plain adapter beside a frozen layer without bias, in types that go together."""
+    def _only_adapter(self) -> str | None:
+        """The name of the one plain adapter that takes part; None where none does, or it is not that simple."""
         if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
-            return False
+            return None
         (adapter,) = self.active_adapters
-        if adapter not in self.lora_A or adapter in self.lora_variant or self.lora_bias[adapter]:
-            return False
-        layers = (self.base_layer, self.lora_A[adapter], self.lora_B[adapter])
-        return all(may_be_read(layer, x) for layer in layers) and not self.base_layer.weight.requires_grad
+        plain = adapter in self.lora_A and adapter not in self.lora_variant and not self.lora_bias[adapter]
+        return adapter if plain else None

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from chatmusician.data.packing import IGNORED
 from chatmusician.modeling.attention import attention_inputs
 from chatmusician.modeling.head_loss import SummedHeadLoss
-from chatmusician.modeling.plain_linear import may_be_read
+from chatmusician.modeling.plain_linear import products_of, weight_to_read
 
 
 def hidden_states(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -42,7 +42,9 @@ def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     trained = batch["targets"] != IGNORED  # [B, T]
     wanted = batch["targets"][trained]  # [N]
     head = model.get_output_embeddings()
-    if hidden.device.type == "cpu" and may_be_read(head, hidden):
-        return SummedHeadLoss.apply(hidden[trained], head.weight, wanted), wanted.numel()
+    products = products_of(hidden) if hidden.device.type == "cpu" else None
+    weight = None if products is None else weight_to_read(head, hidden, products)
+    if weight is not None:
+        return SummedHeadLoss.apply(hidden[trained], weight, wanted), wanted.numel()
     logits = head(hidden[trained])  # [N, V]
     return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted.numel()
