@@ -96,8 +96,8 @@ def main() -> int:
     parser.add_argument("--folder", default="outputs/gpu", help="where weights, data and the runs are")
     arguments = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1")
-    only = arguments.only.split(",") if arguments.only else None
-    parts = arguments.parts.split(",")
+    parts = known(arguments.parts, PARTS)
+    only = known(arguments.only, [*CHECKS, *RESUMED, *SPEEDS]) if arguments.only else None
     failed = False
     if "checks" in parts or "resume" in parts:
         folder = Path(arguments.folder) / "small"
@@ -111,6 +111,14 @@ def main() -> int:
         bench = Bench(folder, SHAPES["7b"], on=arguments.on, devices=arguments.devices, seq_len=2048, rows=4)
         failed |= show("speed", bench.speeds(only, steps=arguments.steps))
     return int(failed)
+
+
+def known(names: str, there_are: Iterable[str]) -> list[str]:
+    """Names with commas between them, each one of those that there are."""
+    unknown = sorted(set(names.split(",")) - set(there_are))
+    if unknown:
+        raise SystemExit(f"{unknown[0]}: use some of {', '.join(there_are)}")
+    return names.split(",")
 
 
 def show(part: str, results: dict[str, Any]) -> bool:
@@ -134,12 +142,11 @@ class Bench:
     def checks(self, only: list[str] | None, *, at_once: int) -> dict[str, Any]:
         """Losses, peak memory and seconds a step of each way; the first prepares the data."""
         ways = chosen(CHECKS, only)
-        first = next(iter(ways))
-        results = {first: self.run(first, ways[first], steps=STEPS)}
-        if "error" in results[first]:  # nothing works
+        first, rest = list(ways)[:1], list(ways)[1:]
+        results = {name: self.run(name, ways[name], steps=STEPS) for name in first}
+        if any("error" in result for result in results.values()):  # nothing works
             return results
         with ThreadPoolExecutor(at_once) as pool:
-            rest = [name for name in ways if name != first]
             results |= zip(rest, pool.map(lambda name: self.run(name, ways[name], steps=STEPS), rest), strict=True)
         exact = results.get("float32", {}).get("losses")
         for name, result in results.items():
