@@ -18,8 +18,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from chatmusician.checkpoint_files import flaw, read_checkpoint
 from chatmusician.errors import UserError
-from chatmusician.strategies.checkpoint_io import flaw, read_checkpoint
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -5,13 +5,12 @@ with the trained weights, optimizer state, loops, callbacks. ``export`` in it is
 `chatmusician.callbacks.merge_and_export` put there: which adapter and which base these weights belong to.
 """
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatmusician.checkpoint_files import read_checkpoint
 from chatmusician.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,23 +42,12 @@ def open_checkpoint(path: Path) -> TrainedWeights:
         raise UserError(f"checkpoint={path} is a folder; give a file from checkpoints/ of a training run")
     if not path.is_file():
         raise UserError(f"checkpoint={path} does not exist: give one from checkpoints/ of a training run")
-    state, content = _open_file(path)
+    content = read_checkpoint(path)
+    if "state_dict" not in content:
+        raise UserError(f"checkpoint={path} is not one of a training run: it has no state_dict")
     if EXPORT not in content:
         raise UserError(
             f"checkpoint={path} does not say what it belongs to: it was written without callbacks=merge_and_export"
         )
-    named = {name.removeprefix(MODULE_PREFIX): value for name, value in state.items()}
+    named = {name.removeprefix(MODULE_PREFIX): value for name, value in content["state_dict"].items()}
     return TrainedWeights(state=named, facts=content[EXPORT], step=int(content["global_step"]))
-
-
-def _open_file(path: Path) -> tuple[Mapping[str, "Tensor"], Mapping[str, Any]]:
-    import torch
-
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint={path} is not a whole checkpoint: give another one")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return content["state_dict"], content
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint={path} is not a training checkpoint of this project: {reason}") from error

@@ -4,9 +4,9 @@ Differentiated step by step, as PEFT's layer is, the expression writes and keeps
 (for the seven of a layer five times its hidden states), and takes a pass over memory for each sum and scaling; under
 autocast, PEFT computes dropout in float32 besides. Here the products add to their output themselves, x is kept once for
 all the projections that share it, and of the dropout a byte an element; what was dropped is made again from them. The
-gradients are, with x' = dropout(x), h = s A x' and the output's gradient g::
+gradients are, with x' = dropout(x), h = A x' and the output's gradient g::
 
-    dB = g h^T      dA = s (B^T g) x'^T      dx = dropout(s A^T B^T g) + W^T g
+    dB = s g h^T      dA = s (B^T g) x'^T      dx = dropout(s A^T B^T g) + W^T g
 
 Parameters, their names and checkpoints stay PEFT's: `FusedLora` is PEFT's layer with another forward, which takes
 PEFT's own wherever something else is asked of it than that expression.
@@ -43,20 +43,27 @@ class LoraProduct(torch.autograd.Function):
         """The output [T, out]."""
         ctx.types, ctx.scaling = (a.dtype, b.dtype), scaling
         weight, a, b = (value.to(tokens.dtype) for value in (weight, a, b))
-        low = only(tokens, keep).mm(a.t()).mul_(scaling)  # [T, r]
+        low = only(tokens, keep).mm(a.t())  # [T, r]
         ctx.save_for_backward(tokens, weight, a, b, keep, low)
-        return tokens.mm(weight.t()).addmm_(low, b.t())
+        return tokens.mm(weight.t()).addmm_(low, b.t(), alpha=scaling)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The gradients of tokens, A and B."""
         tokens, weight, a, b, keep, low = ctx.saved_tensors
-        of_low = gradient.mm(b).mul_(ctx.scaling)  # [T, r]
-        of_a = of_low.t().mm(only(tokens, keep)).to(ctx.types[0])
-        of_b = gradient.t().mm(low).to(ctx.types[1])
-        of_tokens = only(of_low.mm(a), keep).addmm_(gradient, weight) if ctx.needs_input_grad[0] else None
+        of_low = gradient.mm(b)  # [T, r], but for s
+        of_a = _product(ctx.scaling, of_low.t(), only(tokens, keep)).to(ctx.types[0])
+        of_b = _product(ctx.scaling, gradient.t(), low).to(ctx.types[1])
+        of_tokens = None
+        if ctx.needs_input_grad[0]:
+            of_tokens = only(_product(ctx.scaling, of_low, a), keep).addmm_(gradient, weight)
         return of_tokens, None, of_a, of_b, None, None
+
+
+def _product(scaling: float, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The product times a number, in one pass: what there is to add to is not read."""
+    return torch.addmm(left.new_empty(()), left, right, beta=0, alpha=scaling)
 
 
 class FusedLora(PeftLinear):

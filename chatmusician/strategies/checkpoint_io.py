@@ -1,16 +1,11 @@
-"""Checkpoints written whole or not at all, and read back with no copy in memory.
+"""Checkpoints written whole or not at all.
 
 Lightning builds a checkpoint in memory, writes it to the system's temporary folder and moves it, which between two
 disks is a copy: stopped in the middle, it leaves half a file under the checkpoint's own name. Here it is written beside
 its place and renamed, without a second copy in memory.
-
-Reading maps the file into memory: of many ranks on a machine, each loads the pages that it takes weights from. torch's
-files carry a CRC-32 of each tensor but are read without a look at it; `flaw` compares them.
 """
 
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +14,8 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from chatmusician.errors import UserError, first_line
+from chatmusician.checkpoint_files import read_checkpoint
+from chatmusician.errors import UserError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -65,37 +61,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             return super().load_checkpoint(path, weights_only=weights_only)
         return read_checkpoint(Path(path))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What the local file ``path`` holds, its tensors mapped from it. It can hold no code.
-
-    Raises:
-        UserError: it is not a whole checkpoint.
-    """
-    try:
-        if not zipfile.is_zipfile(path):  # torch would go on to read it as a file of its older kind
-            raise UserError(f"the checkpoint {path} is not whole; use another one")
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"the checkpoint {path} cannot be read ({first_line(error)}); use another one") from error
-    return content
-
-
-def flaw(path: Path) -> str | None:
-    """What keeps a checkpoint from being gone on with: a half-written or damaged file; None if it is whole.
-
-    Reads all of it.
-    """
-    try:
-        read_checkpoint(path)
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except UserError as error:
-        return str(error)
-    except (OSError, zipfile.BadZipFile) as error:
-        return f"the checkpoint {path} cannot be read ({first_line(error)}); use another one"
-    return None if damaged is None else f"the checkpoint {path} is damaged (checksum of {damaged}); use another one"
 
 
 def _write(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_file_gives_its_weights_and_what_they_belong_to(tmp_path: Path) -> Non
     ("content", "message"),
     [
         ({"state_dict": {}, "global_step": 1}, "it was written without callbacks=merge_and_export"),
-        ({"weights": {}}, "is not a training checkpoint of this project: 'state_dict'"),
+        ({"weights": {}}, "is not one of a training run: it has no state_dict"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: dict[str, Any], message: str) -> None:
@@ -41,7 +41,7 @@ class _Harmful:
 
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
     path = save(tmp_path / "last.ckpt", {"state_dict": {}, "export": _Harmful()})
-    with pytest.raises(UserError, match="is not a training checkpoint of this project"):
+    with pytest.raises(UserError, match=f"^the checkpoint {path} cannot be read "):
         open_checkpoint(path)
 
 
@@ -50,7 +50,7 @@ def test_what_is_not_there_or_not_whole_is_refused(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "none.ckpt")
     path = save(tmp_path / "last.ckpt", {"state_dict": {}})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="is not a whole checkpoint"):
+    with pytest.raises(UserError, match=f"^the checkpoint {path} is not whole; use another one$"):
         open_checkpoint(path)
     with pytest.raises(UserError, match="is a folder; give a file from checkpoints/ of a training run"):
         open_checkpoint(tmp_path)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from chatmusician.checkpoint_files import flaw
 from chatmusician.errors import UserError
-from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO, flaw
+from chatmusician.strategies.checkpoint_io import AtomicCheckpointIO
 
 SAVE = """
 import resource, sys, torch
