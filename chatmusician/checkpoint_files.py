@@ -1,6 +1,6 @@
 """Reading the files of checkpoints, with no copy in memory, no code in them, and nothing of the training framework.
 
-The file is mapped into memory: of many ranks on a machine, each loads the pages that it takes weights from. Files of torch
+A file is mapped into memory: of many ranks on a machine, each loads the pages that it takes weights from. torch's files
 carry a CRC-32 of each tensor but are read without a look at it; `flaw` compares them.
 """
 
