@@ -20,13 +20,7 @@ AMPERE = (8, 0)
 
 def is_there(device: torch.device, dtype: torch.dtype | None) -> bool:
     """Whether this device can compute it in this type of numbers."""
-    if device.type != "cuda" or dtype not in SIXTEEN_BITS:
-        return False
-    try:
-        from torch.nn.attention.varlen import varlen_attn  # noqa: F401
-    except ImportError:
-        return False
-    return torch.cuda.get_device_capability(device) >= AMPERE
+    return device.type == "cuda" and dtype in SIXTEEN_BITS and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def attend(

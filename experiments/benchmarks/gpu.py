@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/gpu.py [--parts checks,resume,speed] [--only NAME,...] [--devices 1] [--folder DIR]
 
-Weights are random and rows are made from random notes, as in smoke_7b.py, whose tokenizer this takes too.
+Weights are random, rows are made from random notes (random_llama.py), and the recipe is as smoke_7b.py runs it.
 
 ``checks`` trains a Llama of hidden size 512 for three optimizer steps in each way that this machine has the packages
 for, several at once, and compares the losses with those of float32. ``resume`` stops a run in the middle of an epoch
@@ -27,7 +27,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from smoke_7b import SHAPES, recipe, write_base, write_instructions
+from random_llama import SHAPES, write_base, write_instructions
+from smoke_7b import recipe
 
 SMALL = {"hidden": 512, "layers": 4, "heads": 4, "intermediate": 1376}
 STEPS = 3

@@ -36,6 +36,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from random_llama import write_tokenizer
+
 PROCESSES = 2
 SEQ_LEN = 2048
 CONTENDERS = ("row_map", "batched_map", "ours")
@@ -97,9 +99,7 @@ def make_corpus(folder: Path, *, megabytes: int) -> None:
     print(f"{len(rows)} rows:", ", ".join(f"{size / 1e6:.1f} MB of {name}" for name, size in sizes.items()), flush=True)
     model = folder / "tokenizer"
     model.mkdir()
-    shutil.copyfile(package("mistral_common") / "data" / "tokenizer.model.v1", model / "tokenizer.model")
-    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    (model / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", **names}))
+    write_tokenizer(model)
 
 
 def package(name: str) -> Path:

@@ -2,15 +2,14 @@
 
 import json
 import random
-import shutil
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from random_llama import write_tokenizer
 
 SEQ_LEN = 1024
 BATCH = 8
@@ -61,14 +60,9 @@ def make(folder: Path) -> None:
 
     if (folder / "documents.json").exists():
         return
-    spec = find_spec("mistral_common")
-    if spec is None or spec.origin is None:
-        raise SystemExit("error: mistral-common is not installed; pip install mistral-common")
     tokenizer = folder / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(spec.origin).parent / "data" / "tokenizer.model.v1", tokenizer / "tokenizer.model")
-    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
-    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", **names}))
+    write_tokenizer(tokenizer, pad_token="</s>")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=32_000,

@@ -1,8 +1,6 @@
 """Documents in the terminal: what is trained on and what is not, and nothing that acts on the terminal."""
 
 import io
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,9 @@ def bytes_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def llama_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+def llama_tokenizer(sentencepiece: Path) -> Tokenizer:
     """A sentencepiece vocabulary of 32,000 tokens, LLaMA's kind: unknown characters are byte tokens."""
-    spec = find_spec("mistral_common")
-    assert spec is not None and spec.origin is not None
-    folder = tmp_path_factory.mktemp("sentencepiece")
-    shutil.copyfile(Path(spec.origin).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    return load_tokenizer(folder).backend_tokenizer
+    return load_tokenizer(sentencepiece).backend_tokenizer
 
 
 def runs(tokenizer: Tokenizer, ids: list[int], mask: str) -> list[tuple[str, bool, bool]]:
