@@ -146,13 +146,28 @@ class _Team:
         self._file, self._at_most = file, at_most
 
     def ask(self, item: Any) -> _Answer | None:
-        """The answer of a worker; None if each has two items that it has not answered."""
+        """The answer of a worker; None if each has two items that it has not answered.
+
+        Raises:
+            UserError: the system starts no further process.
+            WorkerKilled: a worker is gone.
+        """
         self._read(timeout=0)
         if len(self.members) < self._at_most and all(worker.asked for worker in self.members):
-            with _stops_held_back(), _without_ctrl_c():
-                self.members.append(_Worker(self._file))
+            self._start_another()
         worker = min(self.members, key=lambda worker: len(worker.asked))
         return worker.ask(item) if len(worker.asked) < 2 else None
+
+    def _start_another(self) -> None:
+        try:
+            with _stops_held_back(), _without_ctrl_c():
+                self.members.append(_Worker(self._file))
+        except OSError as error:
+            there_are = len(self.members) + 1
+            raise UserError(
+                f"data.prepare_workers: after {there_are} no further process can be started "
+                f"({error.strerror or error}); use {there_are}"
+            ) from error
 
     def awaited(self, answer: _Answer) -> Any:
         """The result once it is there.

@@ -1,6 +1,7 @@
 import errno
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -101,21 +102,39 @@ class Wide:
         return item
 
 
-def _with_short_files(result: Any) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+def _within(kind: int, limit: int, workers: int, result: Any) -> None:
+    resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
     try:
-        list(LocalProcesses(workers=2)(Wide(), range(3)))
+        for _ in LocalProcesses(workers=workers)(Wide(), range(10**9)):
+            pass
     except UserError as error:
         result.send(str(error))
 
 
-def test_a_temporary_folder_that_is_full_is_one_line() -> None:
+def refused_within(kind: int, limit: int, *, workers: int) -> str:
+    """What a process is told that has so much of something."""
     told, tells = multiprocessing.get_context("fork").Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=_with_short_files, args=(tells,))
+    child = multiprocessing.get_context("fork").Process(target=_within, args=(kind, limit, workers, tells))
     child.start()
     tells.close()
-    assert told.recv().endswith(": cannot be written (File too large); set TMPDIR to another folder")
+    message: str = told.recv()
     child.join()
+    assert child.exitcode == 0
+    return message
+
+
+def test_a_temporary_folder_that_is_full_is_one_line() -> None:
+    message = refused_within(resource.RLIMIT_FSIZE, 1 << 16, workers=2)
+    assert message.endswith(": cannot be written (File too large); set TMPDIR to another folder")
+
+
+def test_more_processes_than_the_system_starts_are_one_line() -> None:
+    """Here for want of open files: each worker takes three of them, and what it starts with more for a moment."""
+    limit = len(list(Path("/proc/self/fd").iterdir())) + 20
+    message = refused_within(resource.RLIMIT_NOFILE, limit, workers=50)
+    assert re.fullmatch(
+        r"data\.prepare_workers: after (\d+) no further process can be started \(Too many open files\); use \1", message
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
